@@ -117,9 +117,11 @@ class Replay:
         calendar = occasions.of_log(self.log, without)
         panel, shop = self.panel(self.profiles, calendar), self.of_shop(self.log, calendar)
         for day in range(self.first + self.learned, self.first + len(panel.native)):
-            yield from self.judged(day, panel, shop)
+            yield from self.judged(day, panel, shop, calendar)
 
-    def judged(self, day: int, panel: Panel, whole: ShopEvidence) -> Iterator[Alert]:
+    def judged(
+        self, day: int, panel: Panel, whole: ShopEvidence, calendar: occasions.Occasions
+    ) -> Iterator[Alert]:
         """What all checks say of one day, by the panels that hold it."""
         past = day - whole.received.first - 1
         shop = ShopEvidence(whole.moment, whole.received.until(past), whole.indicators.until(past), {})
@@ -131,7 +133,7 @@ class Replay:
             expire_after=DAY,
             panel=panel.until(day - panel.first),
             drift=self._drift(day),
-            separable=self._separable(day),
+            separable=self._separable(day, calendar),
             faulty=evidence.faulty(shop),
         )
         for check in CHECKS:
@@ -163,12 +165,12 @@ class Replay:
         }
         return recommend(self.store.model.card, (), drifted, ()) is not None
 
-    def _separable(self, day: int) -> Separable | None:
+    def _separable(self, day: int, calendar: occasions.Occasions) -> Separable | None:
         days = [d for d in self.separable if d <= day][-1 - evidence.WEEKS :]
         if len(days) < 4:
             return None
         usual, now = tuple(self.separable[d].auc for d in days[:-1]), self.separable[days[-1]]
-        return Separable(now.auc, usual, now.rows)
+        return Separable(now.auc, usual, now.rows, amid=occasions.amid(calendar, day - 13, day))
 
 
 def episodes(alerts: Sequence[Alert]) -> list[tuple[int, int]]:

@@ -128,7 +128,7 @@ def finds(replay: Replay, folder: Path, start: str) -> set[str]:
     return {
         alert.status
         for moment in after
-        for alert in replay.judged(day_of(moment), panel, shop)
+        for alert in replay.judged(day_of(moment), panel, shop, calendar)
         if alert.check.name == "fields" and "amount" in alert.reading.words.en
     }
 

@@ -33,7 +33,7 @@ YOUNGEST = 56  # quiet days without which nothing is judged: cold start
 BEFORE, AFTER, BACK = 3, 2, 12
 LATER = (30, 90)  # windows of features, by which an occasion leaves them again
 SAME = 0.7  # of what an occasion did before is expected of it now; the rest
-WIDER = 0.6  # widens what is usual, by that part of the most it did around that day
+WIDER = 0.6  # widens what is usual to that side, by that part of the most it did around that day
 # Limits around the first occasion of its kind: a feast may halve orders or treble them, and another unit is a
 # factor of a hundred. (A till that is down leaves none, which `moves` says is no sale's doing.)
 FIRST = 4.0
@@ -131,13 +131,15 @@ def judge(
             residual[day] = values[day] - reference
             habit = _habit(residual, unlearned, day)
             usual[day] = residual[day] - habit
-            same, most = _before(usual, calendar, day)
+            same, more, less = _before(usual, calendar, day)
+            if later:  # what raised a window lowers it as it leaves
+                more = less = np.maximum(more, less)
             expected[day] = reference + habit + same
             if day % 7 == 0 or np.isnan(limit).all():
                 sigma, limit = _limits(usual, unlearned, brief, since, day, anew)
-            spread = np.sqrt(sigma**2 + (WIDER * most) ** 2)
             # An occasion that does not do what it did before is no news: only what moves is.
             moved = usual[day] - np.clip(same, np.minimum(usual[day], 0), np.maximum(usual[day], 0))
+            spread = np.sqrt(sigma**2 + (WIDER * np.where(moved < 0, less, more)) ** 2)
             far = moved / spread / np.maximum(limit, least[day] / spread)
             if day in calendar.first:
                 far = np.where(moves[day], widened(far), far)
@@ -272,17 +274,19 @@ def _calendar(days: int, first: int, occasions: Occasions, windows: Sequence[int
     return _Calendar(around, during, {day: tuple(names) for day, names in unknown.items()}, earlier, undone)
 
 
-def _before(usual: Float64, calendar: _Calendar, day: int) -> tuple[Float64, Float64]:
-    """[figures]: what is expected for an occasion's sake, and the most that one did around that day."""
-    same, most = np.zeros((2, usual.shape[1]))
+def _before(usual: Float64, calendar: _Calendar, day: int) -> tuple[Float64, Float64, Float64]:
+    """[figures]: what is expected for an occasion's sake, and the most that one raised and lowered around
+    that day: what raised orders is no reason why they should be missing."""
+    same, more, less = np.zeros((3, usual.shape[1]))
     for place in calendar.earlier.get(day, ()):
         here = SAME * np.nan_to_num(usual[place])
         same = np.where(np.abs(here) > np.abs(same), here, same)
-        most = np.maximum(most, np.nan_to_num(np.abs(usual[max(0, place - 2) : place + 3])).max(axis=0))
+        about = np.nan_to_num(usual[max(0, place - 2) : place + 3])
+        more, less = np.maximum(more, about.max(axis=0)), np.maximum(less, -about.min(axis=0))
     for place in calendar.undone.get(day, ()):
         if 0 <= place < day:
-            most = np.maximum(most, np.nan_to_num(np.abs(usual[place])))
-    return same, most
+            more = np.maximum(more, np.nan_to_num(np.abs(usual[place])))
+    return same, more, less
 
 
 def _habit(residual: Float64, unlearned: Bool, day: int) -> Float64:

@@ -19,7 +19,7 @@ from features.shop import Shop
 from features.words import Words
 from monitoring import drift, indicators, joint, panels, received, routes
 from monitoring import outcomes as outcomes_of
-from monitoring.occasions import Occasions
+from monitoring.occasions import Occasions, amid
 from monitoring.outcomes import Held
 from monitoring.panels import Panel, Shift
 from monitoring.profiles import PROBABILITY, Profiles, Store, day_of
@@ -40,13 +40,15 @@ RECENT = 10  # days for which a fault of a table explains what features do
 class Separable:
     """How well this week's customers can be told from last week's (AUC), and in earlier weeks.
 
-    rows: of each week, that were compared. by: columns, those that told most first.
+    rows: of each week, that were compared. by: columns, those that told most first. amid: the occasions of
+    these two weeks.
     """
 
     now: float
     usual: tuple[float, ...]
     rows: int
     by: tuple[str, ...] = ()
+    amid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def of_release(
         expire_after=settings.expire_after,
         panel=panel,
         drift=weeks[moment],
-        separable=_separable(store, build, log, shop, declared, moment, profiles.columns),
+        separable=_separable(store, build, log, shop, declared, moment, profiles.columns, occasions),
         faulty=tables_at_fault,
         outcomes=outcomes,
         unjoined=unjoined,
@@ -228,6 +230,7 @@ def _separable(
     declared: Mapping[str, Feature],
     moment: datetime,
     names: Sequence[str],
+    occasions: Occasions,
 ) -> Separable | None:
     """Today against a week ago; and each earlier week against the one before, kept from run to run."""
     path = store.folder / "separable.json"
@@ -265,7 +268,8 @@ def _separable(
         write_atomically(path, msgspec.json.encode(kept))
     today = kept.auc.get(day_of(moment), float("nan"))
     usual = tuple(value for day in wanted[1:] if np.isfinite(value := kept.auc.get(day, float("nan"))))
-    return Separable(today, usual, rows, by) if np.isfinite(today) else None
+    about = amid(occasions, wanted[0] - 13, wanted[0])
+    return Separable(today, usual, rows, by, about) if np.isfinite(today) else None
 
 
 class _Weeks(msgspec.Struct, frozen=True):

@@ -197,6 +197,11 @@ def wider(names: Sequence[str]) -> Words:
     )
 
 
+# Of AUC, by which a week may differ from usual ones; and where it or the one before has an occasion, on which
+# customers buy together what they do not buy otherwise.
+APART, AMID = 0.03, 0.05
+
+
 def separable(evidence: Evidence) -> Reading:
     """How much better this week is told from the last than weeks usually are, in limits."""
     found = evidence.separable
@@ -206,7 +211,8 @@ def separable(evidence: Evidence) -> Reading:
             words=Words("not judged yet: fewer than four weeks to compare", "暂不判断：可比较的周数不足四周"),
         )
     centre = float(np.median(found.usual))
-    limit = max(0.03, 4 / found.rows**0.5, 2 * max(abs(value - centre) for value in found.usual))
+    most = max(abs(value - centre) for value in found.usual)
+    limit = max(AMID if found.amid else APART, 4 / found.rows**0.5, 2 * most)
     value = (found.now - centre) / limit
     if evidence.panel.wide():
         value = float(widened(np.asarray(value)))

@@ -57,6 +57,15 @@ def closed(occasions: Occasions) -> frozenset[int]:
     return frozenset(day for one in shut for day in range(one.first, one.last + 1))
 
 
+def amid(occasions: Occasions, first: int, last: int) -> tuple[str, ...]:
+    """Those of which a day is among these."""
+    return tuple(
+        name
+        for name, times in occasions.items()
+        if any(one.first <= last and first <= one.last for one in times)
+    )
+
+
 def joined(days: list[Occasion]) -> tuple[Occasion, ...]:
     """Ascending days, those that touch in one."""
     whole: list[Occasion] = []

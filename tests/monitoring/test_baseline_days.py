@@ -67,3 +67,16 @@ def test_what_is_of_one_day_is_not_wider_a_month_after_an_occasion() -> None:
     assert judged(values, {"sale": sales}, later=()).out[day + 1, 0]
     windows = judged(values, {"sale": sales}).excess[day + 1, 0]
     assert abs(windows) < 1, "where a window of 30 days loses the sale, as much as it gave may be gone"
+
+
+def test_what_an_occasion_raised_is_no_reason_to_miss_it() -> None:
+    """Else: half of the orders may be missing amid a sale, as the sale before it doubled them."""
+    values = noise()
+    sales = {"sale": (Occasion(120, 129), Occasion(270, 279))}
+    values[120:130] += 2
+    values[270:280] += 2
+    assert not judged(values, sales, later=()).out.any()
+    values[276:278] = -1.2
+    assert judged(values, sales, later=()).out[277, 0]
+    values[276:278] = 3.2
+    assert not judged(values, sales, later=()).out[277, 0], "it may be a better one"

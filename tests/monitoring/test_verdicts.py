@@ -202,8 +202,8 @@ def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_
     first = {len(seen.panel.native) - 1: ("a show",)}
     wide = replace(seen.panel, judged=replace(seen.panel.judged, wide=first))
 
-    def status(auc: float, panel: Panel) -> str:
-        apart = Separable(auc, (0.5, 0.5, 0.5), 20_000, ("spend_90d",))
+    def status(auc: float, panel: Panel, *amid: str) -> str:
+        apart = Separable(auc, (0.5, 0.5, 0.5), 20_000, ("spend_90d",), amid)
         found = JOINT.measure(replace(seen, panel=panel, separable=apart))
         assert [one.name for one in found.contributors] == ["spend_90d"]
         assert "AUC" not in "".join(found.words), "it is read by whoever runs a shop"
@@ -211,6 +211,7 @@ def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_
 
     usual = replace(seen.panel, judged=replace(seen.panel.judged, wide={}))
     assert [status(auc, usual) for auc in (0.52, 0.55, 0.6)] == ["ok", "warning", "page"]
+    assert [status(auc, usual, "a sale") for auc in (0.54, 0.56, 0.61)] == ["ok", "warning", "page"]
     assert [status(auc, wide) for auc in (0.6, 0.63, 0.7)] == ["ok", "warning", "page"]
 
 
