@@ -75,7 +75,9 @@ def grid(start: datetime, end: datetime, every: timedelta = 7 * DAY) -> list[dat
 
 def iso(moment: datetime) -> str:
     """RFC 3339 in UTC, as every file and answer writes it: `2017-12-03T00:00:00Z`."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:  # most are, and it is asked with every answer
+        moment = moment.astimezone(UTC)
+    return moment.isoformat()[: -len("+00:00")] + "Z"
 
 
 def offsets_of(zone: ZoneInfo, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -69,13 +69,10 @@ class SqliteStore:
     """One file. An object serves all threads and forked workers of a process."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._file = path, str(path)
-        self._local = threading.local()
-
-    @property
-    def where(self) -> str:
+        self._path = path
+        self.where = str(path)
         """For messages."""
-        return str(self._path)
+        self._local = threading.local()
 
     def prepare(self) -> None:
         """Make the file and its tables, for whoever writes."""
@@ -308,7 +305,7 @@ class SqliteStore:
     def _connection(self) -> sqlite3.Connection:
         """Of this thread and process, to the file that is there now: a restored one has another inode."""
         try:
-            inode = os.stat(self._file).st_ino  # noqa: PTH116  on the way of every read
+            inode = os.stat(self.where).st_ino  # noqa: PTH116  on the way of every read
         except OSError:
             raise nothing_published(self.where) from None
         opened = self._opened()
