@@ -1,18 +1,21 @@
-"""The service's dashboard for Grafana, from the metrics that `/metrics` gives.
+"""The dashboard for Grafana: the service, by what `/metrics` gives; the monitoring, by its textfile.
 
-To add a panel, add it to PANELS. Each is asked of a live Prometheus in the tests, so none stays empty because
-a metric was renamed. The data source is asked for when the dashboard is imported.
+To add a panel, add it to SERVICE or MONITORING. Each is asked of a live Prometheus in the tests, so none
+stays empty because a metric was renamed. The data source is asked for when the dashboard is imported.
 """
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from features.words import Words
+from monitoring.rules import LATE
 
 Language = Literal["en", "zh"]
 UID = "propensity-service"
-_WIDTH, _HEIGHT = 12, 8  # of a panel; a row is 24 wide
+_WIDTH, _HEIGHT = 24, 8  # of all panels side by side, and of one
 _RATE = "[$__rate_interval]"
+# 0 while the monitoring runs: what it says nothing of is nothing, and a panel of it is not empty.
+_NONE = "0 * max(propensity_monitoring_last_run_timestamp_seconds)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +32,7 @@ class Panel:
     above: float | None = None
 
 
-PANELS: tuple[Panel, ...] = (
+SERVICE: tuple[Panel, ...] = (
     Panel(
         words=Words("Requests a second", "每秒请求数"),
         meaning=Words(
@@ -160,36 +163,102 @@ PANELS: tuple[Panel, ...] = (
     ),
 )
 
+MONITORING: tuple[Panel, ...] = (
+    Panel(
+        words=Words("Alerts that are on", "进行中的告警"),
+        meaning=Words(
+            "By severity, without the silenced ones. `propensity monitor alerts` names them, and who acts.",
+            "按级别统计，不含已静默的。`propensity monitor alerts` 列出各项及负责人。",
+        ),
+        queries={
+            severity: f"sum(propensity_alerts{{status='{severity}'}}) or {_NONE}"
+            for severity in ("page", "warning")
+        },
+        unit="none",
+        above=0.5,
+    ),
+    Panel(
+        words=Words("Time since the monitoring ran", "距上次监控运行的时间"),
+        meaning=Words(
+            "Above the line no alert means nothing: look at the scheduler, and at `propensity monitor run`.",
+            "超过红线时，没有告警不代表正常：请检查调度与 `propensity monitor run`。",
+        ),
+        queries={"": "time() - max(propensity_monitoring_last_run_timestamp_seconds)"},
+        unit="s",
+        above=LATE,
+    ),
+    Panel(
+        words=Words("Messages that did not arrive", "未送达的消息"),
+        meaning=Words(
+            "By sink: waiting for another try, or dead, which is given up. `propensity monitor alerts` says "
+            "why; then `propensity monitor send --dead`.",
+            "按接收端统计：waiting为等待重试，dead为已放弃。原因见 `propensity monitor alerts`，"
+            "修复后运行 `propensity monitor send --dead`。",
+        ),
+        queries={
+            "{{sink}} {{state}}": "sum by (sink, state) (propensity_alert_deliveries) or on () " + _NONE,
+        },
+        unit="none",
+        above=0.5,
+    ),
+)
+# A title, how many stand side by side, and they.
+ROWS: tuple[tuple[Words, int, tuple[Panel, ...]], ...] = (
+    (Words("The service", "服务"), 2, SERVICE),
+    (Words("The monitoring", "监控"), 3, MONITORING),
+)
+
 
 def dashboard(language: Language = "en") -> dict[str, Any]:
     """The dashboard as Grafana imports it, ready for JSON."""
+    shown: list[dict[str, Any]] = []
+    top = 0
+    for title, across, panels in ROWS:
+        shown.append(_titled(title, top, language))
+        width = _WIDTH // across
+        for place, panel in enumerate(panels):
+            at = {
+                "x": place % across * width,
+                "y": top + 1 + place // across * _HEIGHT,
+                "w": width,
+                "h": _HEIGHT,
+            }
+            shown.append(_panel(panel, at, language))
+        top = shown[-1]["gridPos"]["y"] + _HEIGHT
     return {
         "__inputs": [
             {"name": "DS_PROMETHEUS", "label": "Prometheus", "type": "datasource", "pluginId": "prometheus"}
         ],
         "uid": f"{UID}-{language}",
-        "title": {"en": "Propensity: the service", "zh": "Propensity：服务"}[language],
+        "title": {"en": "Propensity: service and monitoring", "zh": "Propensity：服务与监控"}[language],
         "tags": ["propensity"],
         "timezone": "browser",
         "refresh": "30s",
         "schemaVersion": 39,
         "time": {"from": "now-6h", "to": "now"},
-        "panels": [_panel(panel, place, language) for place, panel in enumerate(PANELS)],
+        "panels": [{"id": number, **one} for number, one in enumerate(shown, 1)],
     }
 
 
-def _panel(panel: Panel, place: int, language: Language) -> dict[str, Any]:
+def _titled(title: Words, top: int, language: Language) -> dict[str, Any]:
+    """The line above a row's panels."""
+    place = {"x": 0, "y": top, "w": _WIDTH, "h": 1}
+    return {
+        "type": "row", "title": getattr(title, language), "gridPos": place, "collapsed": False, "panels": [],
+    }  # fmt: skip
+
+
+def _panel(panel: Panel, place: dict[str, int], language: Language) -> dict[str, Any]:
     source = {"type": "prometheus", "uid": "${DS_PROMETHEUS}"}
     steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
     if panel.above is not None:
         steps.append({"color": "red", "value": panel.above})
     return {
-        "id": place + 1,
         "type": "timeseries",
         "title": getattr(panel.words, language),
         "description": getattr(panel.meaning, language),
         "datasource": source,
-        "gridPos": {"x": place % 2 * _WIDTH, "y": place // 2 * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
+        "gridPos": place,
         "fieldConfig": {
             "defaults": {
                 "unit": panel.unit,

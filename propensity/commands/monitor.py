@@ -28,7 +28,7 @@ def monitor() -> None:
     "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Its language."
 )
 def monitor_dashboard(lang: str) -> None:
-    """Print the service's dashboard as Grafana imports it; its metrics are those of `/metrics`."""
+    """Print the dashboard as Grafana imports it: the service by `/metrics`, the monitoring by its textfile."""
     import json
 
     from monitoring.dashboard import dashboard

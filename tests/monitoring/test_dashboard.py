@@ -1,19 +1,25 @@
-"""The dashboard: every panel shows something, asked of a real Prometheus that scrapes the real service."""
+"""The dashboard: every panel shows something, asked of a real Prometheus that scrapes the real service and
+what runs of the monitoring wrote."""
 
 import json
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from alerting import WEBHOOK, Days, found
 from click.testing import CliRunner
 
-from monitoring.dashboard import PANELS, dashboard
+from monitoring.dashboard import MONITORING, ROWS, SERVICE, Panel, dashboard
 from propensity import main
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
@@ -38,13 +44,47 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def prometheus(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Days:
+    """A home whose one sink nobody answers at."""
+    return Days(tmp_path_factory.mktemp("watched"), WEBHOOK.format(port=1))
+
+
+class _Textfiles(SimpleHTTPRequestHandler):
+    """Gives metrics.prom as it is, which is what node_exporter does with it."""
+
+    extensions_map = {".prom": "text/plain; version=0.0.4"}
+
+    def log_message(self, *of: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def textfile(watched: Days) -> Iterator[str]:
+    """Where its textfile is given: host and port."""
+    handler = partial(_Textfiles, directory=str(watched.settings.home / "monitoring"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    service: Running, textfile: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[httpx.Client]:
     assert PROMETHEUS is not None
     folder = tmp_path_factory.mktemp("prometheus")
     target = f"{service.client.base_url.host}:{service.client.base_url.port}"
     config = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
-        "scrape_configs": [{"job_name": "propensity", "static_configs": [{"targets": [target]}]}],
+        "scrape_configs": [
+            {"job_name": "propensity", "static_configs": [{"targets": [target]}]},
+            {
+                "job_name": "monitoring",
+                "metrics_path": "/metrics.prom",
+                "static_configs": [{"targets": [textfile]}],
+            },
+        ],
     }
     (folder / "prometheus.yml").write_text(json.dumps(config))  # YAML holds JSON
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -82,19 +122,46 @@ def test_every_panel_shows_something(service: Running, prometheus: httpx.Client)
         visit = {"type": "visit", "source": "web", "id": f"{n}", "customer": "c0001", "channel": "web"}
         service.client.post("/v1/events", json={"events": [visit | {"at": decision["as_of"]}]})
 
-    empty = {(place, legend) for place, panel in enumerate(PANELS) for legend in panel.queries}
+    empty = {(place, legend) for place, panel in enumerate(SERVICE) for legend in panel.queries}
     number = 0
 
     def filled() -> bool:
         nonlocal number, empty
         number += 1
         traffic(number)
-        empty = {of for of in empty if not _shows(prometheus, PANELS[of[0]].queries[of[1]])}
+        empty = {of for of in empty if not _shows(prometheus, SERVICE[of[0]].queries[of[1]])}
         return not empty
 
     until(
-        filled, 60, lambda: f"{[(PANELS[p].words.en, legend) for p, legend in empty]}\n{service.log[-2000:]}"
+        filled, 60, lambda: f"{[(SERVICE[p].words.en, legend) for p, legend in empty]}\n{service.log[-2000:]}"
     )
+
+
+@needs_prometheus
+def test_what_the_monitoring_says_of_itself_is_drawn_also_where_nothing_is_on(
+    watched: Days, prometheus: httpx.Client
+) -> None:
+    """Else the service's wall shows green while a page is on, nobody is told, or no run came for days."""
+
+    def drawn(panel: Panel) -> dict[str, list[float]]:
+        return {
+            legend: [float(one["value"][1]) for one in _asked(prometheus, query)]
+            for legend, query in panel.queries.items()
+        }
+
+    on, since, waits = MONITORING
+    watched.day()
+    until(lambda: drawn(on) == {"page": [0], "warning": [0]}, why=lambda: str(drawn(on)))
+    assert drawn(waits) == {"{{sink}} {{state}}": [0, 0]}, "a sink that took all it was sent"
+    (age,) = drawn(since)[""]
+    assert 0 <= age < 300
+    hushed = watched.run("silence", "customers", "--until", "2018-03-01", "--reason", "r", "--by", "li")
+    assert hushed.exit_code == 0, hushed.output
+    watched.day(
+        found(value=2.5), found("log", value=2.5), found("orders", value=1.5), found("customers", value=2.5)
+    )
+    until(lambda: drawn(on) == {"page": [2], "warning": [1]}, why=lambda: str(drawn(on)))
+    assert sorted(drawn(waits)["{{sink}} {{state}}"]) == [0, 3]
 
 
 def test_it_is_printed_for_grafana_in_both_languages() -> None:
@@ -103,17 +170,30 @@ def test_it_is_printed_for_grafana_in_both_languages() -> None:
         assert printed.exit_code == 0, printed.output
         found = json.loads(printed.output)
         assert found == dashboard("zh" if language == "zh" else "en")
-        assert [panel["title"] for panel in found["panels"]] == [getattr(p.words, language) for p in PANELS]
-        assert all(panel["description"] for panel in found["panels"])
-        places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in found["panels"]}
-        assert len(places) == len(PANELS)
+        titles = [words for title, _, panels in ROWS for words in (title, *(one.words for one in panels))]
+        assert [panel["title"] for panel in found["panels"]] == [getattr(one, language) for one in titles]
+        assert all(panel["description"] for panel in found["panels"] if panel["type"] != "row")
+        assert len({panel["id"] for panel in found["panels"]}) == len(titles)
+        covered = [
+            (x, y)
+            for at in (panel["gridPos"] for panel in found["panels"])
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        ]
+        assert len(set(covered)) == len(covered), "none hides another"
+        assert max(x for x, _ in covered) < 24
 
 
-def _shows(client: httpx.Client, query: str) -> bool:
+def _asked(client: httpx.Client, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers: a series each."""
     query = query.replace("$__rate_interval", "5s")
     answer = client.get("/api/v1/query", params={"query": query}).json()
     assert answer["status"] == "success", (query, answer)
-    return any(one["value"][1] not in ("NaN", "+Inf") for one in answer["data"]["result"])
+    return list(answer["data"]["result"])
+
+
+def _shows(client: httpx.Client, query: str) -> bool:
+    return any(one["value"][1] not in ("NaN", "+Inf") for one in _asked(client, query))
 
 
 def _is_ready(client: httpx.Client) -> bool:
