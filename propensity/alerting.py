@@ -126,12 +126,12 @@ def acknowledge(settings: Settings, what: str, by: str, note: str) -> None:
         say(f"{one.fingerprint}: acknowledged by {by}; it escalates no further unless it gets worse")
 
 
-def silence(settings: Settings, what: str, until: datetime, reason: str, by: str) -> None:
+def silence(settings: Settings, what: str, until: datetime, reason: str, by: str, anyway: bool) -> None:
     """Silence, and say what that covers now."""
     by, reason = _given(by, "--by"), _given(reason, "--reason")
-    number, found = operators.silence(settings, what, until, reason, by)
+    number, found = operators.silence(settings, what, until, reason, by, anyway)
     audit.record(settings, audit.HERE, f"monitor silence {what}", outcomes={"alerts": len(found)})
-    now = ", ".join(one.fingerprint for one in found) or "nothing that is on now: is the name right?"
+    now = ", ".join(one.fingerprint for one in found) or "nothing that is on now"
     say(f"silence {number} of {what} until {iso(until)}; it covers {now}")
 
 

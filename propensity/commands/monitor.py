@@ -28,7 +28,7 @@ def monitor() -> None:
     "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Its language."
 )
 def monitor_dashboard(lang: str) -> None:
-    """Print the dashboard as Grafana imports it: the service by `/metrics`, the monitoring by its textfile."""
+    """Print the dashboard as Grafana imports it: the service, and what the monitoring says of itself."""
     import json
 
     from monitoring.dashboard import dashboard
@@ -154,6 +154,7 @@ def monitor_ack(what: str, by: str, note: str, as_of: datetime | None) -> None:
 @click.option("--until", type=Moment(), metavar="MOMENT", help="Nobody is told before.")
 @click.option("--reason", help="Why; the list shows it.")
 @click.option("--by", metavar="NAME", help="Who says so.")
+@click.option("--anyway", is_flag=True, help="Keep it though nothing is called so yet.")
 @click.option("--end", type=int, metavar="NUMBER", help="Take a silence back.")
 @click.option("--all", "everything", is_flag=True, help="List those that are over, too.")
 @AS_OF
@@ -162,6 +163,7 @@ def monitor_silence(
     until: datetime | None,
     reason: str | None,
     by: str | None,
+    anyway: bool,
     end: int | None,
     everything: bool,
     as_of: datetime | None,
@@ -180,7 +182,7 @@ def monitor_silence(
     elif until is None or reason is None or by is None:
         raise click.UsageError('say until when, why and who: --until 2018-02-01 --reason "..." --by NAME')
     else:
-        alerting.silence(settings, what, until, reason, by)
+        alerting.silence(settings, what, until, reason, by, anyway)
 
 
 @monitor.command("send")
