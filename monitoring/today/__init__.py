@@ -31,18 +31,24 @@ __all__ = ["Block", "Held", "Today", "gather"]
 @dataclass(frozen=True)
 class Block:
     """A part of the page. name: of its CSV; open: unfolded at first; dense: a table also on a phone. most: rows
-    on the page; its CSV has all."""
+    on the page, whose CSV has all; aside: how many columns, the last ones, only the CSV has."""
 
     name: str
     sheet: Sheet
     open: bool = True
     dense: bool = False
     most: int | None = None
+    aside: int = 0
+
+    @property
+    def head(self) -> tuple[Words, ...]:
+        """Of the columns that are on the page."""
+        return self.sheet.head[: len(self.sheet.head) - self.aside]
 
     @property
     def shown(self) -> tuple[tuple[Cell, ...], ...]:
         """The rows that are on the page."""
-        return self.sheet.rows[: self.most]
+        return tuple(row[: len(self.head)] for row in self.sheet.rows[: self.most])
 
 
 @dataclass(frozen=True)
@@ -165,10 +171,10 @@ def _queue(settings: Settings, log: Log) -> Part:
     ]
     blocks = [
         Block("queue", found.summary, dense=True),
-        Block("complaints", found.complaints, most=found.recent),
+        Block("complaints", found.complaints, most=found.recent, aside=1),
     ]
     if found.over is not None:
-        blocks.append(Block("handed_over", found.over, open=False, most=queue.MOST))
+        blocks.append(Block("handed_over", found.over, open=False, most=queue.MOST, aside=1))
     return Part(blocks, todo)
 
 

@@ -18,6 +18,7 @@ from serving.segment_tables import TIERS
 _TIERS = [label.name for label in TIERS.labels]
 WEEKS = 4  # of the same weekday, whose median is what is usual
 SHOWN = 56  # days of the small line
+FEW = 10  # a per cent of fewer says nothing: one more or less is more than ten
 _WEEKDAYS = (
     Words("Monday", "周一"), Words("Tuesday", "周二"), Words("Wednesday", "周三"), Words("Thursday", "周四"),
     Words("Friday", "周五"), Words("Saturday", "周六"), Words("Sunday", "周日"),
@@ -98,6 +99,8 @@ def shown(one: Indicator, value: float, currency: str) -> str:
 
     >>> shown(indicators.named("repurchase"), 0.1234, "USD"), shown(indicators.named("orders"), 1234.0, "USD")
     ('12.3%', '1,234')
+    >>> shown(indicators.named("orders"), 0.5, "USD")  # the median of none and one, which is not none
+    '0.5'
     """
     match one.unit:
         case "share":
@@ -106,11 +109,12 @@ def shown(one: Indicator, value: float, currency: str) -> str:
             return f"{value:,.2f} {currency}" if abs(value) < 10_000 else f"{value:,.0f} {currency}"
         case "points":
             return f"{value:.1f}"
-    return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) < FEW and value % 1 else f"{value:,.0f}"
 
 
 def against(figure: Figure) -> str | None:
-    """How far from what is usual: `+4%`; points of a share, and of a score. None where nothing is usual."""
+    """How far from what is usual: `+4%`; points of a share, and of a score. None where nothing is usual, or
+    so few that the two numbers say more."""
     if figure.value is None or figure.usual is None:
         return None
     difference = figure.value - figure.usual
@@ -121,7 +125,8 @@ def against(figure: Figure) -> str | None:
         case "points":
             said = f"{difference:+.1f}"
             return "0.0" if float(said) == 0 else said
-    return f"{difference / figure.usual:+.0%}" if figure.usual else None
+    says = figure.usual > 0 if figure.indicator.unit == "money" else figure.usual >= FEW
+    return f"{difference / figure.usual:+.0%}" if says else None
 
 
 def usual(figure: Figure, currency: str) -> Words:

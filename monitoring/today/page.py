@@ -142,7 +142,7 @@ def _card(one: Figure, today: Today) -> str:
 
 def _section(block: Block) -> Html:
     of = block.sheet
-    rows = table(of.head, block.shown, of.right)
+    rows = table(block.head, block.shown, of.right)
     kind = "dense" if block.dense else "inline"
     return section(of.title, _as(kind, rows), note=with_code(of.note) if of.note else "", open=block.open)
 

@@ -126,7 +126,7 @@ def waiting(settings: Settings, log: Log) -> Waiting:
         soon,
         handed,
         summary,
-        _NO_CASES if cases is None else _case_sheet(cases, now),
+        _NO_CASES if cases is None else _case_sheet(cases, now, shop),
         min(MOST, len(_recent(cases or [], now))),
         None if over is None else _hand_sheet(over, shop),
     )
@@ -174,7 +174,10 @@ def _fresh(settings: Settings, log: Log) -> Iterator[Mapping[str, Any]]:
 
 
 _CASES = Words("Complaints to settle", "待处理投诉")
-_CASE_HEAD = (Words("customer", "客户"), Words("case", "工单"), Words("due", "到期"), Words("reason", "原因"))
+_MOMENT = Words("due at", "到期时刻")  # for a list that is read later, or elsewhere, than the page
+_CASE_HEAD = (
+    Words("customer", "客户"), Words("case", "工单"), Words("due", "到期"), Words("reason", "原因"), _MOMENT,
+)  # fmt: skip
 
 
 _NO_CASES = Sheet(_CASES, _CASE_HEAD, (), empty=Words(
@@ -187,7 +190,7 @@ def _recent(cases: list[Case], now: datetime) -> list[Case]:
     return [one for one in cases if now - one.opened <= OPEN_LONG]
 
 
-def _case_sheet(cases: list[Case], now: datetime) -> Sheet:
+def _case_sheet(cases: list[Case], now: datetime, shop: Shop) -> Sheet:
     """All of them; those that have been open for long come last."""
     recent = _recent(cases, now)
     rest = [one for one in cases if now - one.opened > OPEN_LONG]
@@ -197,7 +200,10 @@ def _case_sheet(cases: list[Case], now: datetime) -> Sheet:
             "{n} more are open for longer than {days} days: settle and close them, or close what was settled.",
             "另有{n}件超过{days}天未结：请处理并结案，已处理的请补录结案。", n=len(rest), days=OPEN_LONG.days,
         )  # fmt: skip
-    rows = tuple((one.customer, one.id, _when(one.due, now), one.reason) for one in (*recent, *rest))
+    rows = tuple(
+        (one.customer, one.id, _when(one.due, now), one.reason, _moment(one.due, shop))
+        for one in (*recent, *rest)
+    )
     return Sheet(
         _CASES, _CASE_HEAD, rows, note=note, empty=note or Words("no complaint is open.", "没有未结投诉。")
     )
@@ -239,10 +245,18 @@ def _handed(settings: Settings, actions: dict[str, Action]) -> list[HandOver] | 
 def _hand_sheet(over: list[HandOver], shop: Shop) -> Sheet:
     head = (
         Words("customer", "客户"), Words("action", "动作"), Words("owner", "负责人"), Words("why a person", "转人工原因"),
-        Words("until", "截止"), Words("decision", "决策编号"),
+        Words("until", "截止"), Words("decision", "决策编号"), _MOMENT,
     )  # fmt: skip
     rows = tuple(
-        (one.customer, one.action, OWNERS[_desk(one.channel)], one.why, _at(one.until, shop), one.decision)
+        (
+            one.customer,
+            one.action,
+            OWNERS[_desk(one.channel)],
+            one.why,
+            _at(one.until, shop),
+            one.decision,
+            _moment(one.until, shop),
+        )
         for one in over
     )
     more = words("{n} in all.", "共{n}项。", n=len(over)) if len(over) > MOST else None
@@ -295,6 +309,11 @@ def _desk(channel: str | None) -> Owned:
 def _at(moment: datetime | None, shop: Shop) -> str | None:
     """To the minute, in the shop's zone."""
     return None if moment is None else f"{moment.astimezone(shop.zone):%m-%d %H:%M}"
+
+
+def _moment(moment: datetime, shop: Shop) -> str:
+    """In full, for another program: ISO, in the shop's zone."""
+    return moment.astimezone(shop.zone).isoformat(timespec="seconds")
 
 
 def _when(moment: datetime, now: datetime) -> Words:

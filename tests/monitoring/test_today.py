@@ -5,9 +5,10 @@ import io
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +22,9 @@ from features.inbox import Arrival, Inbox
 from features.moments import DAY, iso
 from features.settings import Settings
 from features.words import Words
+from monitoring.indicators import named
 from monitoring.today import Held, Today, gather
+from monitoring.today.figures import Figure, against, usual
 from monitoring.today.lights import lights
 from monitoring.today.page import files
 from propensity import main
@@ -75,9 +78,10 @@ def test_the_queue_holds_what_is_open_now_and_nothing_else(world: Settings) -> N
     """A complaint that was settled, or a decision that somebody took, must not be called for again."""
     today = gathered(world)
     assert table(today, "complaints")[1:] == [
-        ["c-due", "due", "in 19 h", "<b>late</b>"], ["c-late", "late", "6 h late", "<b>late</b>"],
-        ["c-old", "old", "29 days late", "<b>late</b>"],
-    ]  # fmt: skip
+        ["c-due", "due", "in 19 h", "<b>late</b>", "2017-12-03T14:00:00-05:00"],
+        ["c-late", "late", "6 h late", "<b>late</b>", "2017-12-02T13:00:00-05:00"],
+        ["c-old", "old", "29 days late", "<b>late</b>", "2017-11-03T20:00:00-04:00"],
+    ]
     shown = next(block.shown for block in today.blocks if block.name == "complaints")
     assert [row[0] for row in shown] == ["c-due", "c-late"], (
         "the file has all, the page what is of this morning"
@@ -91,6 +95,36 @@ def test_the_queue_holds_what_is_open_now_and_nothing_else(world: Settings) -> N
         ["customer service", "complaints open past 24 hours", "2", ""],
         ["store staff", "decisions handed over to a person", "1", "12-04 19:00"],
     ]
+
+
+def test_a_list_that_is_opened_hours_later_says_when_each_is_due(world: Settings) -> None:
+    """Else: the service desk imports the list at noon, and "in 19 h" is of seven in the morning."""
+    due_at = [datetime.fromisoformat(row[-1]) for row in table(gathered(world), "complaints")[1:]]
+    assert due_at == [NOW + timedelta(hours=19), NOW - timedelta(hours=6), NOW - timedelta(hours=24 * 29)]
+    assert [row[-1] for row in table(gathered(world), "handed_over")] == [
+        "due at",
+        "2017-12-04T19:00:00-05:00",
+    ]
+    assert table(gathered(world), "complaints", "zh")[0][-1] == "到期时刻"
+    for block in gathered(world).blocks:
+        if block.name in ("complaints", "handed_over"):
+            assert {len(block.head), *map(len, block.shown)} == {len(block.sheet.head) - 1}, (
+                "the page has its own"
+            )
+
+
+def test_few_are_neither_rounded_to_none_nor_told_in_per_cent() -> None:
+    """Else: "usual Friday: 0, +300%" beside two complaints, which is no number that anybody can act on."""
+
+    def said(name: str, value: float, usually: float) -> tuple[str, str | None]:
+        one = Figure(named(name), "", NOW.date(), value, usually, np.empty(0))
+        return usual(one, "USD").en, against(one)
+
+    assert said("opt_outs", 2, 0.5) == ("usual Sunday: 0.5", None)
+    assert said("open_complaints", 3, 9) == ("usual Sunday: 9", None)
+    assert said("orders", 15, 10.5) == ("usual Sunday: 10", "+43%")
+    assert said("orders", 0, 0) == ("usual Sunday: 0", None)
+    assert said("average_order", 9.0, 6.0) == ("usual Sunday: 6.00 USD", "+50%")
 
 
 def test_a_complaint_of_this_morning_is_in_it_before_the_next_build(copied: Settings) -> None:
