@@ -55,7 +55,7 @@ def list_alerts(settings: Settings, everything: bool, dead: bool, language: str)
         rows.append(_row(kept, declared, [one.number for one in covered], language))
     nothing = Words("nothing is on", "没有进行中的告警")
     if rows:
-        show(Sheet(Words("Alerts", "告警"), _HEAD, tuple(rows)), language)
+        show(Sheet(Words("Alerts", "告警"), _HEAD, tuple(rows)), language, under=(4, 6))
     else:
         say(_tell(nothing, language))
     for one in sinks:

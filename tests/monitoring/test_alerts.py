@@ -1,9 +1,15 @@
 """From findings to messages that arrive: one a fault, to whoever acts, once, whatever fails in between."""
 
+import fcntl
 import json
+import os
 import re
 import sqlite3
-from contextlib import closing
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import date, timedelta
 from math import nan
@@ -14,6 +20,7 @@ import msgspec
 import pytest
 from alerting import (
     MONDAY,
+    SECRET,
     WEBHOOK,
     Days,
     SignedHttp,
@@ -25,8 +32,10 @@ from alerting import (
 from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from features.errors import SettingsError
+from features.moments import iso
 from features.shop import shop_of
 from features.words import Words
 from monitoring import alerts, messages
@@ -316,6 +325,49 @@ def test_what_was_a_page_is_listed_as_one_when_it_is_over(days: Days, hook: Sign
     row = next(one for one in days.run("alerts", "--all").output.splitlines() if "churn_28d|features" in one)
     assert "over" in row
     assert "PAGE" in row
+
+
+def test_on_a_terminal_an_alert_is_read_whole_without_scrolling_sideways(
+    days: Days, hook: SignedHttp
+) -> None:
+    """Else: `ack` wants a name that the terminal broke in two, and the sentence is a word a line."""
+    sentence = (
+        "days_since_order is 31.2 where 24.1 was usual on a Monday of this season, and 4 of 60 others moved"
+    )
+    long = found(
+        "repurchase_14d", "partial_outcomes", 2.5, owner="data", words=Words(sentence, "3个特征有变化")
+    )
+    days.day(long)
+    assert days.run("ack", "repurchase_14d", "--by", "li").exit_code == 0
+    name = "repurchase_14d|partial_outcomes"
+    for language, is_said in (("en", f"repurchase_14d: {sentence} acknowledged by li"),
+                              ("zh", "repurchase_14d：3个特征有变化 已认领：li")):  # fmt: skip
+        lines = _on_terminal(days, 80, "alerts", "--language", language)
+        assert max(cell_len(line) for line in lines) <= 80, lines
+        row = next(n for n, line in enumerate(lines) if line.startswith(f"{name} "))
+        assert "2018-01-01  Data team" in lines[row]
+        assert is_said in " ".join(" ".join(lines[row + 1 :]).split())
+    wide = _on_terminal(days, 300, "alerts")
+    (row,) = (line for line in wide if name in line)
+    assert sentence in row
+
+
+def _on_terminal(days: Days, columns: int, *arguments: str) -> list[str]:
+    """What a command shows on a terminal of that width."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    home = {"PROPENSITY_HOME": str(days.settings.home), "PROPENSITY_SHOP": str(days.settings.shop),
+            "PROPENSITY_AS_OF": iso(days.now), "PROPENSITY_SINK_HOOK": SECRET, "TERM": "xterm"}  # fmt: skip
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "propensity", "monitor", *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=inherited | home):
+        os.close(theirs)
+        said = b""
+        with suppress(OSError):  # its end, on Linux
+            while some := os.read(ours, 1 << 16):
+                said += some
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode()).splitlines()
 
 
 def test_what_is_judged_no_more_is_closed_and_does_not_read_as_mended(days: Days, hook: SignedHttp) -> None:
