@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 
+import click
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -45,6 +47,37 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
     assert result.exit_code == 0
     first = result.output.splitlines()[2].strip()
     assert len(first) > 20, "the first line of the help says what the command does"
+
+
+MONITOR = sorted(propensity.main.commands["monitor"].commands)
+
+
+@pytest.mark.parametrize("name", MONITOR)
+def test_every_command_of_the_monitoring_shows_its_use(name: str) -> None:
+    """Else: whoever is woken reads the source to learn what to type."""
+    command = propensity.main.commands["monitor"].commands[name]
+    help = command.help or ""
+    lines = [line.strip() for line in help.splitlines()]
+    examples = [line for line in lines if line.startswith(f"propensity monitor {name}")]
+    assert examples, "an example to copy"
+    for example in examples:
+        given = shlex.split(example.partition(" > ")[0])[3:]
+        command.make_context(name, list(given))  # which refuses what it does not take
+    options = [one for one in command.params if isinstance(one, click.Option)]
+    assert all(one.help for one in options), "what each option does"
+    defaulted = [
+        one for one in options if not one.is_flag and isinstance(one.default, str | int) and one.default
+    ]
+    assert all(one.show_default for one in defaulted), "what is so without it"
+    ends_otherwise = {"run": "34", "alerts": "34", "send": "3"}
+    for code in ends_otherwise.get(name, ""):
+        assert re.search(rf"\b{code}: ", help), f"what exit code {code} means"
+
+
+def test_the_monitoring_says_what_its_exit_codes_mean() -> None:
+    """A scheduler acts on them."""
+    shown = " ".join(run("monitor", "--help").output.split())
+    assert "0 done or quiet, 1 failed, 2 wrong usage; of `run` and `alerts` 3 a warning, 4 a page" in shown
 
 
 def test_help_loads_none_of_the_heavy_libraries() -> None:

@@ -9,7 +9,9 @@ import click
 
 from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
 
-LANGUAGE = click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+LANGUAGE = click.option(
+    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of what is shown."
+)
 
 
 @main.group()
@@ -20,6 +22,10 @@ def monitor() -> None:
     shop.toml  [monitoring], who acts; [[sinks]], where alerts go
     PROPENSITY_SINK_<NAME>="..."   a sink's key, token or password
     The work: monitor run, daily -> monitor send, every few minutes
+    A message came: monitor alerts -> explain, runbook -> ack, or silence
+
+    Exit codes: 0 done or quiet, 1 failed, 2 wrong usage; of `run` and `alerts` 3 a warning, 4 a page; of
+    `alerts` and `send` 3 a message that did not arrive, too.
     """
 
 
@@ -28,7 +34,14 @@ def monitor() -> None:
     "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Its language."
 )
 def monitor_dashboard(lang: str) -> None:
-    """Print the dashboard as Grafana imports it: the service, and what the monitoring says of itself."""
+    """Print the dashboard as Grafana imports it: the service, and what the monitoring says of itself.
+
+    It asks for the Prometheus that scrapes `/metrics`, and node_exporter with
+    --collector.textfile.directory at monitoring/ of the home.
+
+    \b
+    propensity monitor dashboard --lang zh > dashboard.json
+    """
     import json
 
     from monitoring.dashboard import dashboard
@@ -56,7 +69,11 @@ def monitor_run(as_of: datetime | None, page: bool, retrain: bool, dry_run: bool
     that the messages of what is still on point to; Evidently's pages beside them after 14
     (`keep_drawn_days`). It draws what moved, and everything for `monitor report`.
 
-    Exit code 0: quiet. 3: warning, look at it. 4: page, act on it.
+    Exit code 0: quiet. 3: warning, look at it. 4: page, act on it. 1: it could not be judged.
+
+    \b
+    propensity monitor run
+    propensity monitor run --retrain --as-of 2017-12-03
     """
     from propensity.tables import progress_bar
     from propensity.watched import run_once
@@ -69,9 +86,17 @@ def monitor_run(as_of: datetime | None, page: bool, retrain: bool, dry_run: bool
 
 @monitor.command("report")
 @AS_OF
-@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="At first.")
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Shown at first."
+)
 def monitor_report(as_of: datetime | None, lang: str) -> None:
-    """Write the report of what is published anew, and tell nobody."""
+    """Write the report of what is published anew, with every drawing, and tell nobody.
+
+    One page in English and Chinese, in reports/ of the home; the last line says where.
+
+    \b
+    propensity monitor report --lang zh
+    """
     from propensity.tables import progress_bar
     from propensity.watched import write_report
 
@@ -89,7 +114,10 @@ def monitor_report(as_of: datetime | None, lang: str) -> None:
 def monitor_backfill(days: int, as_of: datetime | None, dry_run: bool) -> None:
     """Count the days that baselines are learned from, from the log as it was known on each.
 
-    A day is counted once; what was interrupted goes on where it stopped.
+    A day is counted once; what was interrupted goes on where it stopped. `monitor run` does it by itself.
+
+    \b
+    propensity monitor backfill --days 400
     """
     from propensity.tables import progress_bar
     from propensity.watched import backfill
@@ -113,6 +141,11 @@ def monitor_explain(
     With a check: all that it says, and why. With a feature, or a figure of a table such as orders.amount: its
     last days. Without anything: what is watched, by name. `log` is all tables. Whatever a message names can
     be asked about as it is written there, such as 'orders|received' or 'data orders'.
+
+    \b
+    propensity monitor explain
+    propensity monitor explain 'orders|received'
+    propensity monitor explain churn_28d orders_30d --days 28
     """
     from propensity.watched import explain
 
@@ -127,7 +160,11 @@ def monitor_explain(
 def monitor_alerts(everything: bool, dead: bool, language: str, as_of: datetime | None) -> None:
     """List what is on, since when, who acts on it; and how the sinks stand.
 
-    Exit code 4: a page is on. 3: a warning, or a message that did not arrive. Silenced ones do not count.
+    Exit code 4: a page is on. 3: a warning, or a message that did not arrive. 0: neither. Silenced ones do
+    not count.
+
+    \b
+    propensity monitor alerts --all
     """
     from propensity.alerting import list_alerts
 
@@ -140,9 +177,12 @@ def monitor_alerts(everything: bool, dead: bool, language: str, as_of: datetime 
 @click.option("--note", default="", help="What is being done; the list of alerts shows it.")
 @AS_OF
 def monitor_ack(what: str, by: str, note: str, as_of: datetime | None) -> None:
-    """Say who acts on an alert, so that it escalates no further. Quote it: 'churn_28d|features'.
+    """Say who acts on an alert, so that it escalates no further unless it gets worse.
 
-    A subject, a check or a topic alone means all that is on under it.
+    Quote it: 'churn_28d|features'. A subject, a check or a topic alone means all that is on under it.
+
+    \b
+    propensity monitor ack 'churn_28d|features' --by li --note "asked the source"
     """
     from propensity.alerting import acknowledge
 
@@ -168,9 +208,14 @@ def monitor_silence(
     everything: bool,
     as_of: datetime | None,
 ) -> None:
-    """Tell nobody of a subject, a check, or one alert ('churn_28d|features') for a while; without WHAT, list.
+    """Tell nobody of a subject, a check, or one alert for a while; without any, list what is silenced.
 
-    What is still on when it ends is told then.
+    A subject is a release, a table, an indicator or `log`; one alert is quoted: 'churn_28d|features'. What is
+    still on when the silence ends is told then. What nothing is called is refused.
+
+    \b
+    propensity monitor silence orders --until 2018-02-01 --reason "moving" --by li
+    propensity monitor silence --end 3
     """
     from propensity import alerting
 
@@ -192,7 +237,11 @@ def monitor_silence(
 def monitor_send(dead: bool, language: str, as_of: datetime | None) -> None:
     """Send what waits, and remind and escalate where it is time: run it every few minutes.
 
-    Exit code 3: something still waits, or was given up.
+    Exit code 3: something still waits, or was given up. 0: all arrived.
+
+    \b
+    propensity monitor send
+    propensity monitor send --dead
     """
     from propensity.alerting import send
 
@@ -205,6 +254,9 @@ def monitor_rules() -> None:
 
     Where shop.toml declares an Alertmanager, it is told of the monitoring's alerts directly, and the rules
     leave them out.
+
+    \b
+    propensity monitor rules > /etc/prometheus/propensity.rules.yml
     """
     from propensity.alerting import rules
 
@@ -214,7 +266,11 @@ def monitor_rules() -> None:
 @monitor.command("runbook")
 @click.argument("check", required=False)
 def monitor_runbook(check: str | None) -> None:
-    """Print what CHECK means, how to look closer and what to do; without CHECK, everything."""
+    """Print what CHECK means, how to look closer and what to do; without CHECK, everything.
+
+    \b
+    propensity monitor runbook received
+    """
     from monitoring import runbook
     from propensity.watched import runbook_of
 
