@@ -128,7 +128,7 @@ def percentiles(probability: Numbers, quantiles: Numbers) -> Numbers:
     [0.0, 40.0, 80.0, 100.0]
     """
     if len(probability) == 1 and quantiles[0] <= probability[0]:  # three calls cost more than the search
-        return np.array([(bisect_right(quantiles, probability[0]) - 1) / 10])
+        return np.array([(bisect_right(quantiles.data, probability[0]) - 1) / 10])
     at_most: Numbers = np.maximum(np.searchsorted(quantiles, probability, side="right") - 1, 0) / 10
     return at_most
 

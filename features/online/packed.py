@@ -215,15 +215,12 @@ def unpack(
                 "something else changed them; take what is there away and publish again "
                 "(`propensity features build`)"
             )
-    known_at = np.empty(count, dtype=np.int64)
-    known_at.fill(_to_us(published.moment))  # for one customer much faster than `np.full`
-    for place, key in enumerate(keys) if stored.overlays else ():
-        if key in stored.overlays:
-            known_at[place] = stored.overlays[key][0]
-    status = np.array([PRESENT if key in rows else UNKNOWN for key in keys], dtype=np.uint8)
-    blank = _NAN * len(published.features)
+    moment, blank = _to_us(published.moment), _NAN * len(published.features)
+    known = [stored.overlays[key][0] if key in stored.overlays else moment for key in keys]
+    status = np.array([PRESENT if key in rows else UNKNOWN for key in keys], np.uint8)
     packed = bytearray().join([rows.get(key, blank)[:width] for key in keys])
-    matrix = np.frombuffer(packed, dtype=PACKED).reshape(count, len(published.features))
+    matrix = np.frombuffer(packed, PACKED).reshape(count, len(published.features))
+    known_at = np.array(known, np.int64)
     if oldest is not None:
         expired = (status == PRESENT) & (known_at < to_us(oldest))
         status[expired] = EXPIRED

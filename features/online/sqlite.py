@@ -310,12 +310,13 @@ class SqliteStore:
             raise nothing_published(self.where) from None
         opened = self._opened()
         mine = (os.getpid(), inode)
-        if mine not in opened:
+        connection = opened.get(mine)
+        if connection is None:
             # A forked child leaves its parent's connection open and untouched.
             for other in [of for of in opened if of[0] == mine[0]]:
                 opened.pop(other).close()
-            opened[mine] = self._reader()
-        return opened[mine]
+            connection = opened[mine] = self._reader()
+        return connection
 
     def _opened(self) -> dict[tuple[int, int], sqlite3.Connection]:
         opened: dict[tuple[int, int], sqlite3.Connection] | None = getattr(self._local, "opened", None)
