@@ -81,6 +81,10 @@ AS_OF = click.option(
     metavar="MOMENT",
     help="What 'now' means: 2017-12-31 (00:00 UTC) or 2017-12-31T08:00:00+08:00.",
 )
+LANGUAGE = click.option(
+    "--language", "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True,
+    help="Of what is shown.",
+)  # fmt: skip
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and keep nothing.")
 
 

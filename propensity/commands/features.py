@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
+from propensity.cli import AS_OF, DRY_RUN, LANGUAGE, Moment, main, settings_of
 
 
 @main.group()
@@ -20,7 +20,7 @@ def features() -> None:
 @click.option("--find", default="", metavar="TEXT", help="Only those with these words in them.")
 @click.option("--table", "of_table", metavar="NAME", help="Only those that need this table of the log.")
 @click.option("--available", is_flag=True, help="Only those that the log lets be computed.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@LANGUAGE
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with hashes.")
 def features_list(find: str, of_table: str | None, available: bool, language: str, as_json: bool) -> None:
     """List every declared feature: what it means, its unit, where it comes from.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import Moment, settings_of
-from propensity.commands.proof import LANGUAGE, OUT, evaluate
+from propensity.cli import LANGUAGE, Moment, settings_of
+from propensity.commands.proof import OUT, evaluate
 
 
 @evaluate.command("groups")

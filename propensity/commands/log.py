@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from features.errors import UsageError
-from propensity.cli import DRY_RUN, main, settings_of
+from propensity.cli import DRY_RUN, LANGUAGE, main, settings_of
 
 CHANGE = "KIND=FACTOR@DAY"
 
@@ -141,7 +141,7 @@ def log() -> None:
 @log.command("describe")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the page, too.")
 @click.option("--json", "as_json", is_flag=True, help="Every number, and the findings, as one JSON object.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@LANGUAGE
 def log_describe(out: Path | None, as_json: bool, language: str) -> None:
     """Say what the log holds, what is wrong with it, and whether it is enough to model.
 

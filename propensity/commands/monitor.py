@@ -7,11 +7,7 @@ from datetime import datetime
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
-
-LANGUAGE = click.option(
-    "--language", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Of what is shown."
-)
+from propensity.cli import AS_OF, DRY_RUN, LANGUAGE, Moment, main, settings_of
 
 
 @main.group()
@@ -30,10 +26,8 @@ def monitor() -> None:
 
 
 @monitor.command("dashboard")
-@click.option(
-    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Its language."
-)
-def monitor_dashboard(lang: str) -> None:
+@LANGUAGE
+def monitor_dashboard(language: str) -> None:
     """Print the dashboard as Grafana imports it: the service, and what the monitoring says of itself.
 
     It asks for the Prometheus that scrapes `/metrics`, and node_exporter with
@@ -46,7 +40,7 @@ def monitor_dashboard(lang: str) -> None:
 
     from monitoring.dashboard import dashboard
 
-    click.echo(json.dumps(dashboard("zh" if lang == "zh" else "en"), ensure_ascii=False, indent=1))
+    click.echo(json.dumps(dashboard("zh" if language == "zh" else "en"), ensure_ascii=False, indent=1))
 
 
 @monitor.command("run")
@@ -86,10 +80,8 @@ def monitor_run(as_of: datetime | None, page: bool, retrain: bool, dry_run: bool
 
 @monitor.command("report")
 @AS_OF
-@click.option(
-    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Shown at first."
-)
-def monitor_report(as_of: datetime | None, lang: str) -> None:
+@LANGUAGE
+def monitor_report(as_of: datetime | None, language: str) -> None:
     """Write the report of what is published anew, with every drawing, and tell nobody.
 
     One page in English and Chinese, in reports/ of the home; the last line says where.
@@ -101,7 +93,7 @@ def monitor_report(as_of: datetime | None, lang: str) -> None:
     from propensity.watched import write_report
 
     with progress_bar("Monitoring") as progress:
-        text = write_report(settings_of(as_of), lang, progress)
+        text = write_report(settings_of(as_of), language, progress)
     click.echo(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from propensity.cli import DRY_RUN, main, settings_of
+from propensity.cli import DRY_RUN, LANGUAGE, main, settings_of
 
 
 @main.group()
@@ -23,7 +23,7 @@ def online_status() -> None:
 @online.command("show")
 @click.argument("customer")
 @click.option("--json", "as_json", is_flag=True, help="The row as one JSON object; null is not known.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@LANGUAGE
 def online_show(customer: str, as_json: bool, language: str) -> None:
     """Print what the service reads of one CUSTOMER: every feature, fresh events included, and consents.
 

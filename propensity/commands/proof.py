@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from propensity.cli import Moment, main, settings_of
+from propensity.cli import LANGUAGE, Moment, main, settings_of
 
 if TYPE_CHECKING:
     from training.logged_outcomes import From
 
-LANGUAGE = click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write a page (HTML).")
 
 

@@ -7,9 +7,7 @@ from datetime import datetime
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, Moment, main, settings_of
-
-LANGUAGE = click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+from propensity.cli import AS_OF, DRY_RUN, LANGUAGE, Moment, main, settings_of
 
 
 @main.group()

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import AS_OF, main, settings_of
+from propensity.cli import AS_OF, LANGUAGE, main, settings_of
 
 RULE = click.option(
     "--rule", metavar="RULE", help="A rule that is declared nowhere: churn_28d >= 0.6 and spend_365d > 200"
 )
-LANGUAGE = click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
 
 
 @main.group()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, main, settings_of
+from propensity.cli import AS_OF, DRY_RUN, LANGUAGE, main, settings_of
 
 
 @main.group()
@@ -16,7 +16,7 @@ def tags() -> None:
 
 
 @tags.command("list")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@LANGUAGE
 def tags_list(language: str) -> None:
     """List every declared tag: what it means, and its rule."""
     from propensity.tagged import list_tags
@@ -44,7 +44,7 @@ def tags_build(as_of: datetime | None, dry_run: bool) -> None:
 @main.command()
 @click.option("--list", "name", metavar="NAME", help="The customers of one portrait or tag.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="CSV file for --list.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@LANGUAGE
 @AS_OF
 def portraits(name: str | None, out: Path | None, language: str, as_of: datetime | None) -> None:
     """Say how many customers fit each portrait in the last snapshot, and what each portrait means.

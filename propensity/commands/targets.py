@@ -8,9 +8,7 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, main, settings_of
-
-LANGUAGE = click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+from propensity.cli import AS_OF, DRY_RUN, LANGUAGE, main, settings_of
 
 
 @main.group()

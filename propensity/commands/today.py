@@ -7,13 +7,11 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import AS_OF, DRY_RUN, main, settings_of
+from propensity.cli import AS_OF, DRY_RUN, LANGUAGE, main, settings_of
 
 
 @main.command()
-@click.option(
-    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Shown at first."
-)
+@LANGUAGE
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -24,7 +22,7 @@ from propensity.cli import AS_OF, DRY_RUN, main, settings_of
 )
 @DRY_RUN
 @AS_OF
-def today(lang: str, out: Path, dry_run: bool, as_of: datetime | None) -> None:
+def today(language: str, out: Path, dry_run: bool, as_of: datetime | None) -> None:
     """Write the morning page: does it hold, what needs somebody, how the shop fares.
 
     One page for a phone or a desk, in English and Chinese, a CSV of each of its tables, and a summary here: a
@@ -37,4 +35,4 @@ def today(lang: str, out: Path, dry_run: bool, as_of: datetime | None) -> None:
     """
     from propensity.morning import tell
 
-    tell(settings_of(as_of), lang, out, dry_run)
+    tell(settings_of(as_of), language, out, dry_run)

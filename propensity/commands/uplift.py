@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from propensity.cli import DRY_RUN, Named, main
+from propensity.cli import DRY_RUN, LANGUAGE, Named, main
 
 
 class Name(click.ParamType):  # type: ignore[type-arg]  # generic for mypy alone
@@ -59,7 +59,7 @@ def _once(option: str, given: tuple[tuple[str, float], ...]) -> dict[str, float]
               help="The arm was drawn by this column's values, such as the store: then these are what is "
               "counted [each customer was drawn separately].")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Same table and seed: the same figures.")
-@click.option("--language", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@LANGUAGE
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
               help="The page [default: beside FILE].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Everything as one JSON object; the page as well.")
