@@ -3,7 +3,7 @@
 Every day is judged by what was known then: the panels of a day end with it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
@@ -16,9 +16,9 @@ from features.moments import DAY
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import Words
-from monitoring import drift, evidence, joint, measures, occasions, panels, profiling
+from monitoring import drift, evidence, measures, occasions, panels, profiling, weeks
 from monitoring.checks import CHECKS, NEVER, RETRAINING, Check, Reading
-from monitoring.evidence import Evidence, Separable, ShopEvidence
+from monitoring.evidence import Evidence, ShopEvidence
 from monitoring.findings import EVENT, Of, Status
 from monitoring.histograms import Float32
 from monitoring.panels import Panel
@@ -82,19 +82,12 @@ class Replay:
         store.add({day: edges.count(values) for day, values in matrices.items()})
         self.profiles = store.read()
         self.first = int(self.profiles.days[0])
-        self.separable = self._weeks()
+        self.weeks = weeks.Weeks(
+            self.first + max(7, learned - 70),
+            lambda days: {day: matrices[day][:, :-1] for day in days if day in matrices},
+        )
+        self._separables: dict[int, weeks.Separable | None] = {}
         self._drifts: dict[int, drift.Drift] = {}
-
-    def _weeks(self) -> Mapping[int, joint.Apart]:
-        """How well each week is told from the one before."""
-        last = self.first + len(self.matrices)
-        days = range(max(self.first + 7, self.first + self.learned - 70), last, 7)
-        one = days[2]
-        columns = joint.steady(self.matrices[one - 7][:, :-1], self.matrices[one][:, :-1])
-        return {
-            day: joint.separable(self.matrices[day - 7][:, columns], self.matrices[day][:, columns])
-            for day in days
-        }
 
     def panel(self, read: Profiles, calendar: occasions.Occasions) -> Panel:
         """How the members look from day to day."""
@@ -115,6 +108,7 @@ class Replay:
     def alerts(self, without: frozenset[str] = frozenset()) -> Iterator[Alert]:
         """What all checks say on all days. without: events missing from the calendar."""
         calendar = occasions.of_log(self.log, without)
+        self._separables.clear()
         panel, shop = self.panel(self.profiles, calendar), self.of_shop(self.log, calendar)
         for day in range(self.first + self.learned, self.first + len(panel.native)):
             yield from self.judged(day, panel, shop, calendar)
@@ -165,12 +159,12 @@ class Replay:
         }
         return recommend(self.store.model.card, (), drifted, ()) is not None
 
-    def _separable(self, day: int, calendar: occasions.Occasions) -> Separable | None:
-        days = [d for d in self.separable if d <= day][-1 - evidence.WEEKS :]
-        if len(days) < 4:
-            return None
-        usual, now = tuple(self.separable[d].auc for d in days[:-1]), self.separable[days[-1]]
-        return Separable(now.auc, usual, now.rows, amid=occasions.amid(calendar, day - 13, day))
+    def _separable(self, day: int, calendar: occasions.Occasions) -> weeks.Separable | None:
+        """As of the last day of the weekly grid."""
+        asked = self.weeks.since + (day - self.weeks.since) // 7 * 7
+        if asked not in self._separables:
+            self._separables[asked] = self.weeks.compared(asked, calendar)
+        return self._separables[asked]
 
 
 def episodes(alerts: Sequence[Alert]) -> list[tuple[int, int]]:

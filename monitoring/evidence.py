@@ -5,50 +5,32 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-import msgspec
 import numpy as np
 
 from features.compute.builds import Build
 from features.definitions import Feature
 from features.errors import PropensityError
-from features.files import write_atomically
 from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.shop import Shop
 from features.words import Words
-from monitoring import drift, indicators, joint, panels, received, routes
+from monitoring import drift, indicators, panels, received, routes
 from monitoring import outcomes as outcomes_of
-from monitoring.occasions import Occasions, amid
+from monitoring import weeks as weeks_of
+from monitoring.occasions import Occasions
 from monitoring.outcomes import Held
 from monitoring.panels import Panel, Shift
 from monitoring.profiles import PROBABILITY, Profiles, Store, day_of
-from monitoring.profiling import matrix, rows_of
+from monitoring.weeks import Separable
 from serving import ledger, releases
 from serving.cards import ModelCard
 from serving.ledger import Ledger
 
-TELLING = 3  # columns that tell two weeks apart most, of which is told
-WEEKS = 8  # pairs of weeks by which it is learned how far apart two of them usually are
 DAYS = 730  # that a first run looks back: two years know every season and occasion twice
 DRIFTED_WEEKS = 4  # whose drift is looked at, to tell what lasts from what passes
 NEVER = np.iinfo(np.int64).max  # the day on which such a window is full
 RECENT = 10  # days for which a fault of a table explains what features do
-
-
-@dataclass(frozen=True)
-class Separable:
-    """How well this week's customers can be told from last week's (AUC), and in earlier weeks.
-
-    rows: of each week, that were compared. by: columns, those that told most first. amid: the occasions of
-    these two weeks.
-    """
-
-    now: float
-    usual: tuple[float, ...]
-    rows: int
-    by: tuple[str, ...] = ()
-    amid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,7 +153,7 @@ def of_release(
         expire_after=settings.expire_after,
         panel=panel,
         drift=weeks[moment],
-        separable=_separable(store, build, log, shop, declared, moment, profiles.columns, occasions),
+        separable=weeks_of.of_release(store, build, log, shop, declared, moment, profiles.columns, occasions),
         faulty=tables_at_fault,
         outcomes=outcomes,
         unjoined=unjoined,
@@ -220,61 +202,3 @@ def drift_of(
     full[[tables_of(name, declared) == panels.CALENDAR for name in profiles.columns]] = NEVER
     window = (day_of(card.trained_on.start), day_of(card.trained_on.end))
     return drift.measure(profiles, window, full, day)
-
-
-def _separable(
-    store: Store,
-    build: Build,
-    log: Log,
-    shop: Shop,
-    declared: Mapping[str, Feature],
-    moment: datetime,
-    names: Sequence[str],
-    occasions: Occasions,
-) -> Separable | None:
-    """Today against a week ago; and each earlier week against the one before, kept from run to run."""
-    path = store.folder / "separable.json"
-    empty = _Weeks((), {}, joint.RECIPE)
-    kept = msgspec.json.decode(path.read_bytes(), type=_Weeks) if path.exists() else empty
-    kept = kept if kept.recipe == empty.recipe else empty
-    rows, by = 0, tuple[str, ...]()
-    moments = [moment - 7 * week * DAY for week in range(WEEKS + 2)]
-    moments = [m for m in moments if m > log.starts_at + 60 * DAY and m <= log.complete_until]
-    if len(moments) < 4:
-        return None
-    wanted = [day_of(m) for m in moments[:-1]]
-    # Today's is asked anew: what is published may have been corrected since, or spoilt.
-    lacking = sorted({wanted[0], *(day for day in wanted if day not in kept.auc)})
-    if lacking:
-        pairs = {*lacking, *(day - 7 for day in lacking)}
-        if not kept.columns:
-            pairs |= {wanted[2], wanted[2] - 7}
-        needed = sorted(m for m in moments if day_of(m) in pairs)
-        seen = {
-            day_of(m): matrix(store.model, table)[:, :-1]
-            for m, table in rows_of(build, log, shop, declared, [store], needed)
-        }
-        columns = list(kept.columns) or joint.steady(seen[wanted[2] - 7], seen[wanted[2]])
-        for day in lacking:
-            if day in seen and day - 7 in seen:
-                apart = joint.separable(seen[day - 7][:, columns], seen[day][:, columns])
-                kept.auc[day] = apart.auc
-                if day == wanted[0]:
-                    rows = apart.rows
-                    by = tuple(
-                        names[columns[n]] for n in np.argsort(-apart.gain)[:TELLING] if apart.gain[n] > 0
-                    )
-        kept = _Weeks(tuple(columns), kept.auc, joint.RECIPE)
-        write_atomically(path, msgspec.json.encode(kept))
-    today = kept.auc.get(day_of(moment), float("nan"))
-    usual = tuple(value for day in wanted[1:] if np.isfinite(value := kept.auc.get(day, float("nan"))))
-    about = amid(occasions, wanted[0] - 13, wanted[0])
-    return Separable(today, usual, rows, by, about) if np.isfinite(today) else None
-
-
-class _Weeks(msgspec.Struct, frozen=True):
-    """What is kept of telling weeks apart: by which columns, and how well, by the later week's day."""
-
-    columns: tuple[int, ...]
-    auc: dict[int, float]
-    recipe: int = 0  # of telling them apart

@@ -26,16 +26,16 @@ class Apart(NamedTuple):
     rows: int
 
 
-def steady(before: Float32, after: Float32, seed: int = 0) -> list[int]:
+def steady(before: Float32, after: Float32, seed: int = 0, enough: float = ENOUGH) -> list[int]:
     """The columns whose relations are the same in two weeks in which nothing was wrong.
 
     Those that tell the weeks apart most (days since a campaign that everybody got) are left out, a fifth at a
-    time, until an AUC of ENOUGH is left.
+    time, until an AUC of `enough` is left.
     """
     columns = [*range(before.shape[1])]
     while len(columns) > 4:
         apart = separable(before[:, columns], after[:, columns], seed)
-        if not apart.auc > ENOUGH:
+        if not apart.auc > enough:
             break
         worst = {*np.argsort(-apart.gain, kind="stable")[: -(-len(columns) // 5)].tolist()}
         columns = [column for place, column in enumerate(columns) if place not in worst]

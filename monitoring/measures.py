@@ -197,11 +197,6 @@ def wider(names: Sequence[str]) -> Words:
     )
 
 
-# Of AUC, by which a week may differ from usual ones; and where it or the one before has an occasion, on which
-# customers buy together what they do not buy otherwise.
-APART, AMID = 0.03, 0.05
-
-
 def separable(evidence: Evidence) -> Reading:
     """How much better this week is told from the last than weeks usually are, in limits."""
     found = evidence.separable
@@ -210,17 +205,20 @@ def separable(evidence: Evidence) -> Reading:
             value=float("nan"),
             words=Words("not judged yet: fewer than four weeks to compare", "暂不判断：可比较的周数不足四周"),
         )
-    centre = float(np.median(found.usual))
-    most = max(abs(value - centre) for value in found.usual)
-    limit = max(AMID if found.amid else APART, 4 / found.rows**0.5, 2 * most)
-    value = (found.now - centre) / limit
+    value = found.excess
     if evidence.panel.wide():
         value = float(widened(np.asarray(value)))
     words = Words(
         f"of a customer of this week and a like one of the last, it shows in {_pairs(found.now)} of cases "
-        f"which is which; usually in {_pairs(centre)}",
-        f"从本周与上周各取一位相近客户，{_pairs(found.now)}的情况下可辨别其属于哪一周，通常为{_pairs(centre)}",
+        f"which is which; usually in {_pairs(found.centre)}",
+        f"从本周与上周各取一位相近客户，{_pairs(found.now)}的情况下可辨别其属于哪一周，"
+        f"通常为{_pairs(found.centre)}",
     )
+    if found.near:
+        words = Words(
+            f"{words.en}; without what {', '.join(found.near)} changed before",
+            f"{words.zh}（已剔除{'、'.join(found.near)}前后曾变化的特征）",
+        )
     if value >= 1:
         words = Words(
             f"features do not belong together as before: {words.en}", f"特征之间的关系改变：{words.zh}"

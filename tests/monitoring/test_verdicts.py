@@ -34,9 +34,9 @@ from features.settings import Settings
 from features.words import Words
 from monitoring import Verdict, alerts, closer, profiles, profiling, report, written
 from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
-from monitoring.evidence import Separable
 from monitoring.panels import Panel
 from monitoring.verdicts import _unjudged
+from monitoring.weeks import Separable
 from propensity.checked import check_everything
 from propensity.shops import TEMPLATES
 from serving import releases
