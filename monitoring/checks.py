@@ -228,7 +228,7 @@ CHECKS: tuple[Check, ...] = (
         words=Words("Features that no longer belong together", "特征之间的关系改变"),
         warning=1,
         page=2,
-        reason="the limit is twice the most that weeks without an occasion differed by, .03 of AUC (.05 if one "
+        reason="the limit is twice the most that weeks without an occasion differ, .03 of AUC (.05 if one "
         "of the two has one), and ten times the chance of so few customers: another week of the same shop; "
         "twice that is rows joined to the wrong customers",
         measure=measures.separable,
