@@ -216,8 +216,9 @@ def separable(evidence: Evidence) -> Reading:
     )
     if found.near:
         words = Words(
-            f"{words.en}; without what {', '.join(found.near)} changed before",
-            f"{words.zh}（已剔除{'、'.join(found.near)}前后曾变化的特征）",
+            f"{words.en}; without what {', '.join(found.near)} changed before, "
+            f"by limits {FIRST:g} times as wide",
+            f"{words.zh}（已剔除{'、'.join(found.near)}前后曾变化的特征，上限放宽至{FIRST:g}倍）",
         )
     if value >= 1:
         words = Words(

@@ -20,7 +20,7 @@ from features.log import Log
 from features.moments import DAY
 from features.shop import Shop
 from monitoring import joint
-from monitoring.baseline import BEFORE
+from monitoring.baseline import BEFORE, FIRST
 from monitoring.histograms import Float32
 from monitoring.occasions import Occasion, Occasions, amid
 from monitoring.profiles import Store, day_of
@@ -61,6 +61,8 @@ class Separable:
         """How much better than usual they are told apart, in limits."""
         most = max(abs(value - float(np.median(self.usual))) for value in self.usual)
         limit = max(AMID if self.amid else APART, 4 / self.rows**0.5, 2 * most)
+        if self.near:  # this year it may do more than the one before, and to other features
+            limit *= FIRST
         return float((self.now - self.centre) / limit)
 
 

@@ -68,7 +68,7 @@ def test_a_wrong_join_amid_a_sale_is_seen() -> None:
             mixed(values, [5, 6], day)
 
     found = judged(shop(selling, wrong), 467, TWICE)
-    assert found.excess >= 2
+    assert found.excess >= 1
     assert {*found.by} & {"f", "g"}
 
 
@@ -88,8 +88,7 @@ def test_a_sale_does_not_make_blind_for_the_weeks_after() -> None:
             mixed(values, [5, 6], day)
 
     for occasions in (TWICE, {"sale": (NOW,)}):
-        found = judged(shop(selling, wrong), 488, occasions)
-        assert found.excess >= 2
+        assert judged(shop(selling, wrong), 488, occasions).excess >= 1
     assert judged(shop(selling), 488, TWICE).excess < 1
 
 
