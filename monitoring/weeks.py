@@ -20,7 +20,7 @@ from features.log import Log
 from features.moments import DAY
 from features.shop import Shop
 from monitoring import joint
-from monitoring.baseline import BEFORE, FIRST
+from monitoring.baseline import BACK, BEFORE, FIRST, NEAR
 from monitoring.histograms import Float32
 from monitoring.occasions import Occasion, Occasions, amid
 from monitoring.profiles import Store, day_of
@@ -29,7 +29,7 @@ from monitoring.profiling import matrix, rows_of
 TELLING = 3  # columns that tell two weeks apart most, of which is told
 WEEKS = 8  # pairs of weeks by which it is learned how far apart two of them usually are
 FEWEST = 3  # of them
-LINGERS = 42  # days after an occasion on which it still leaves windows of features, the longest apart
+LINGERS = 42  # days after a sale on which it still leaves windows of features, the longest apart
 YOUNGEST = 60  # days of the log before which windows are too empty to compare
 # Of AUC, by which a week may differ from usual ones; and where it or the one before has an occasion, on which
 # customers buy together what they do not buy otherwise.
@@ -41,7 +41,8 @@ class Separable:
     """How well this week's customers can be told from last week's (AUC), and in usual weeks.
 
     rows: of each week, that were compared. by: columns, those that told most first. amid: the occasions of
-    these two weeks. near: those for whose sake columns were left out.
+    these two weeks. near: those for whose sake limits are wide, and columns left out by which the same days
+    were told apart before.
     """
 
     now: float
@@ -99,7 +100,7 @@ class Weeks:
             if one in known and one - 7 in known:
                 before_it, it = known[one - 7][:, left], known[one][:, left]
                 left = [left[place] for place in joint.steady(before_it, it, enough=0.5)]
-        if len(left) < len(self.columns):
+        if near:
             again = joint.separable(known[day - 7][:, left], known[day][:, left])
             found = Separable(again.auc, usual, again.rows, _by(again, left, names), during, tuple(near))
         return found
@@ -136,7 +137,7 @@ def touching(day: int, occasions: Occasions) -> Iterator[tuple[str, int, Sequenc
     """The occasions that a day is near: name, which of its times, all its times."""
     for name, times in occasions.items():
         for number, time in enumerate(times):
-            if time.first - BEFORE <= day <= time.last + LINGERS:
+            if time.first - BEFORE <= day <= time.last + (BACK if time.kind in NEAR else LINGERS):
                 yield name, number, times
 
 
