@@ -141,17 +141,15 @@ def _excuse(name: Words, one: Estimate, digits: int) -> Words:
 
 
 def lacking(figures: Figures) -> Words | None:
-    """How many customers a verdict takes, where those who decide, or a holdout beside them, are too few."""
-    held = figures.groups.get("held_out")
-    judged = held if held is not None and figures.judged_on == "untreated" else figures.decides
+    """How many customers a verdict takes, where those who decide are too few."""
+    judged = figures.decides
     if judged.enough:
         return None
-    few = f"{judged.rows:,}, and it takes {judged.needed:,} to see a level that is off by 15 %"
-    few_zh = f"现有{judged.rows:,}人次，需{judged.needed:,}人次才能发现15%的水平偏差"
-    if judged is figures.decides:  # of whom the sentence before speaks
-        return Words(f"Too few for a verdict: {few}", f"人数不足以下结论：{few_zh}")
-    who = WHO["held_out"]
-    return Words(f"Too few of {who.en} for a verdict: {few}", f"{who.zh}人数不足以下结论：{few_zh}")
+    return Words(
+        f"Too few for a verdict: {judged.rows:,}, and it takes {judged.needed:,} to see a level that is off "
+        "by 15 %",
+        f"人数不足以下结论：现有{judged.rows:,}人次，需{judged.needed:,}人次才能发现15%的水平偏差",
+    )
 
 
 def estimated(figures: Figures) -> Words:

@@ -1,9 +1,10 @@
 """Of one release: what came of what it said, moment by moment, and whether it still holds.
 
 Interventions bend labels: a customer whom a coupon brought back was at risk nevertheless. So the model is
-judged by customers left alone by lot (the policy's holdout), where there are enough of them; by everyone if
-nobody was contacted. Where there is no holdout, or too small a one, those who happened to be left alone say
-something, and no proof: who is contacted may depend on what they did meanwhile.
+judged by customers left alone by lot (the policy's holdout), however long it takes until they are enough; by
+everyone if nobody was contacted. Where there is no holdout, those who happened to be left alone say something,
+and no proof: who is contacted may depend on what they did meanwhile. Whoever is silent is written to, and
+those left over are the lively ones.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -308,12 +309,9 @@ def _apart(outcomes: Sequence[Outcomes]) -> dict[Who, list[Bools]]:
 
 
 def decides(groups: Mapping[Who, Judged]) -> Who:
-    """Whose figures decide: the holdout's, if it is large enough or shows it all the same; everyone's if
-    hardly anybody was contacted; else, with less right, of those left alone."""
+    """Whose figures decide: everyone's, if hardly anybody was contacted; the holdout's, also while it is too
+    small to tell; where nobody was held out by lot, with less right, of those left alone."""
     treated = groups.get("treated")
     if treated is None or treated.rows <= RARE * groups["everyone"].rows:
         return "everyone"
-    held = groups.get("held_out")
-    if held is not None and (held.enough or "off" in (held.calibration, held.ranks)):
-        return "held_out"
-    return "untreated"
+    return "held_out" if "held_out" in groups else "untreated"

@@ -198,7 +198,8 @@ def test_contacts_that_work_are_no_loss_of_the_model(home: Settings, tmp_path: P
 
 
 def test_too_small_a_holdout_says_how_many_it_takes(home: Settings, tmp_path: Path) -> None:
-    """Else: 'all is well' is said of a hundred customers who could not show anything else."""
+    """Else: 'all is well' is said of a hundred customers who could not show anything else; or those decide in
+    their place whom contacts left over, who are as few as they are lucky."""
     world = World(home, tmp_path, holdout=0.05)
     world.build()
     world.release()
@@ -210,13 +211,41 @@ def test_too_small_a_holdout_says_how_many_it_takes(home: Settings, tmp_path: Pa
     one = found.latest()
     assert one is not None
     assert (one.calibration, one.ranking) == ("unsure", "unsure")
-    assert one.judged_on == "untreated", "who are many more where not everybody else is contacted"
+    assert one.judged_on == "held_out"
     few = outcome_words.lacking(one)
     assert few is not None
     group = one.groups["held_out"]
     assert group.rows == held.sum() < group.needed
-    assert few.en.startswith(f"Too few of the holdout for a verdict: {group.rows:,}, and it takes")
-    assert few.zh.startswith(f"对照组人数不足以下结论：现有{group.rows:,}人次，需{group.needed:,}人次")
+    assert few.en.startswith(f"Too few for a verdict: {group.rows:,}, and it takes {group.needed:,} to see")
+    assert few.zh.startswith(f"人数不足以下结论：现有{group.rows:,}人次，需{group.needed:,}人次")
+    assert retraining.recommend(found.card, found.figures, {}, ()) is None
+
+
+def test_whom_silence_has_contacted_leaves_no_measure_behind(home: Settings, tmp_path: Path) -> None:
+    """Else: whoever is silent for a fortnight is written to, those left over are the lively ones, and a model
+    that is right is lost by them, though a holdout, if a small one, shows nothing of it."""
+    world = World(home, tmp_path)
+    world.build()
+    world.release()
+    held = in_holdout(world.ids, SALT, 0.05)
+    drawn = world.random.bit_generator.state
+    world.log()
+    orders = Log.open(world.settings).read("orders", ["customer_id", "at"]).to_pylist()
+    for moment in MOMENTS[13:]:
+        until = moment + 14 * DAY
+        ordered = [one["customer_id"] for one in orders if moment < one["at"] <= until]
+        world.contact(~np.isin(world.ids, ordered) & ~held, until)
+    world.random.bit_generator.state = drawn  # the same orders again
+    world.log()
+    found = gathered(world)
+    one = found.latest()
+    assert one is not None
+    left = one.groups["untreated"]
+    assert left.level.value < 0.8
+    assert left.calibration == "off", "so well is it known, and so wrong"
+    assert one.judged_on == "held_out"
+    assert one.calibration == "unsure"
+    assert "Too few for a verdict" in outcome_words.told(one).en
     assert retraining.recommend(found.card, found.figures, {}, ()) is None
 
 
