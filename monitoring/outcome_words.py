@@ -23,10 +23,9 @@ WHO: dict[Who, Words] = {
     "untreated": Words("those not contacted, who were not chosen by lot", "未经随机分配的未触达客户"),
     "treated": Words("the contacted", "已触达客户"),
 }
-_STATE: dict[State, Words] = {
+_STATE: dict[State, Words] = {  # what is lost is said by which way
     "holds": Words("holds", "仍然成立"),
     "excused": Words("is off, and no worse than at its release", "有偏差，但未比发布时更差"),
-    "off": Words("is lost", "已失准"),
     "unsure": Words("is not sure", "尚不确定"),
 }
 _ASKED: dict[What, Words] = {
@@ -37,28 +36,94 @@ _UNKNOWN = Words("not known yet", "尚不可知")
 VALID = Words("valid only without concept drift", "仅在概念未漂移时有效")
 
 
+_NO_LOT = Words(
+    "Without a holdout by lot nobody can tell a change of customers from what contacts do",
+    "没有随机对照组，无法区分客户的变化与触达的作用",
+)
+_BACKFILLED = Words("Scored now for then: it is not what was told", "由现在补算，并非当时给出的分数")
+
+
 def told(figures: Figures, what: What = "calibration") -> Words:
     """What one set of figures says of it: the verdict of whoever decides in the first sentence, which a
-    message's title is made of; then what stands in its way, and the contacted."""
-    decides, who, when = figures.decides, WHO[figures.judged_on], _when(figures)
-    name, figure, state = _ASKED[what], _FIGURE[what], _STATE[getattr(figures, what)]
-    of, zh_of = f"{who.en} ({decides.rows:,})", f"{who.zh}（{decides.rows:,}人次）"
-    en = [f"{name.en} {state.en}: {figure(decides).en}, by what came within {when.en}, of {of}"]
-    zh = [f"{name.zh}{state.zh}：{figure(decides).zh}，依据{when.zh}的结果，{zh_of}"]
-    for excuse in excuses(decides, what):
-        en.append(excuse.en)
-        zh.append(excuse.zh)
-    if (few := lacking(figures)) is not None:
-        en.append(few.en)
-        zh.append(few.zh)
+    message's title is made of; then by which figures, what stands in its way, and the contacted."""
+    decides, who, when, figure = figures.decides, WHO[figures.judged_on], _when(figures), _FIGURE[what]
+    shown, off = figure(decides), getattr(figures, what) == "off"
+    said: list[Words | None] = [
+        _verdict(figures, what),
+        Words(
+            f"By what came within {when.en}, of {who.en} ({decides.rows:,}): {shown.en}",
+            f"依据{when.zh}的结果，{who.zh}（{decides.rows:,}人次）：{shown.zh}",
+        ),
+        *(limits(decides, what) if off else (*excuses(decides, what), lacking(figures))),
+    ]
+    if figures.judged_on == "untreated" and _state(decides, what) == "off":
+        said.append(_NO_LOT)
     if figures.judged_on != "everyone" and "treated" in figures.groups:
         beside = figures.groups["treated"]
-        en.append(f"Beside it, of the contacted ({beside.rows:,}): {figure(beside).en}")
-        zh.append(f"另：已触达客户（{beside.rows:,}人次）：{figure(beside).zh}")
+        shown = figure(beside)
+        said.append(
+            Words(
+                f"Beside it, of the contacted ({beside.rows:,}): {shown.en}; who is contacted depends on how "
+                "they behave, so it does not tell what contacts do",
+                f"另：已触达客户（{beside.rows:,}人次）：{shown.zh}；是否触达取决于客户行为，"
+                "故不能衡量触达的作用",
+            )
+        )
     if figures.backfilled:
-        en.append("Scored now for then: it is not what was told")
-        zh.append("由现在补算，并非当时给出的分数")
+        said.append(_BACKFILLED)
+    en, zh = zip(*filter(None, said), strict=True)
     return Words(". ".join(en) + ".", "。".join(zh) + "。")
+
+
+def _state(judged: Judged, what: What) -> State:
+    """Of a group by itself, whoever decides."""
+    return judged.ranks if what == "ranking" else judged.calibration
+
+
+def _verdict(figures: Figures, what: What) -> Words:
+    state: State = getattr(figures, what)
+    if state == "off":
+        return _lost(figures, what)
+    name, seen = _ASKED[what], _STATE[state]
+    return Words(f"{name.en} {seen.en}", f"{name.zh}{seen.zh}")
+
+
+def _lost(figures: Figures, what: What) -> Words:
+    """What is misjudged, and which way, in plain words."""
+    asks, zh = f'"{figures.asks.en}"', f"“{figures.asks.zh}”"
+    level, slope = figures.decides.level, figures.decides.slope
+    if what == "ranking":
+        return Words(
+            f"it tells worse than at its test who will and who will not: {asks}",
+            f"分辨谁会、谁不会的能力低于评估时：{zh}",
+        )
+    flat = slope.z < 0
+    if abs(level.z) >= LIMIT:
+        times = f"{100 * level.value:.0f}"
+        by, by_zh = (" by then", "截至当时") if figures.partial else ("", "")
+        came = f"{asks} came {times} times for every 100 that were expected{by}"
+        came_zh = f"{zh}{by_zh}每预期100次，实际发生{times}次"
+        if abs(slope.z) >= LIMIT:
+            came += f", and customers differ {'less' if flat else 'more'} in it than said"
+            came_zh += f"，且客户之间的实际差异比预测的{'小' if flat else '大'}"
+        return Words(came, came_zh)
+    if not flat:
+        return Words(f"customers differ more in {asks} than said", f"{zh}：客户之间的实际差异比预测的大")
+    # Where the level is off as well, excused or not, it is one side alone of which this is sure.
+    if level.alone >= LIMIT:
+        return Words(
+            f"those given a low chance of {asks} met it more often than said",
+            f"{zh}：预测概率低的客户实际发生得比预测多",
+        )
+    high = Words(
+        f"those given a high chance of {asks} met it less often than said",
+        f"{zh}：预测概率高的客户实际发生得比预测少",
+    )
+    if level.alone <= -LIMIT:
+        return high
+    return Words(
+        f"{high.en}, and those given a low chance more often", f"{high.zh}，预测概率低的客户比预测多"
+    )
 
 
 def level(judged: Judged) -> Words:
@@ -85,24 +150,41 @@ _FIGURE: dict[What, Callable[[Judged], Words]] = {"calibration": level, "ranking
 
 
 def excuses(judged: Judged, what: What = "calibration") -> tuple[Words, ...]:
-    """Of what is off beyond chance and not called lost: from where on it would be, and why only there."""
-    said = []
+    """Of what is off beyond chance and not called lost: from where on it would be, and why only there. None
+    beside a figure that is lost: it is no excuse of that."""
+    if _state(judged, what) != "excused":
+        return ()
+    return tuple(_excuse(*one) for one in _judged(judged, what) if abs(one[1].alone) >= LIMIT)
+
+
+def limits(judged: Judged, what: What) -> tuple[Words, ...]:
+    """Of what is lost: from where on it is."""
+    found = []
+    for name, one, digits in _judged(judged, what):
+        if abs(one.z) >= LIMIT:
+            bounds = _bounds(one, digits)
+            found.append(
+                Words(f"The {name.en} counts as lost {bounds.en}", f"{name.zh}{bounds.zh}即视为失准")
+            )
+    return tuple(found)
+
+
+def _judged(judged: Judged, what: What) -> tuple[tuple[Words, Estimate, int], ...]:
+    """What a verdict is made of: its name, the figure, its digits."""
     if what == "ranking":
-        if judged.ranking.alone <= -LIMIT < judged.ranking.z:
-            said.append(_excuse(Words("AUC", "AUC"), judged.ranking, 3))
-        return tuple(said)
-    if abs(judged.level.alone) >= LIMIT > abs(judged.level.z):
-        said.append(_excuse(Words("level", "水平"), judged.level, 2))
-    if abs(judged.slope.alone) >= LIMIT > abs(judged.slope.z):
-        said.append(_excuse(Words("slope", "斜率"), judged.slope, 2))
-    return tuple(said)
+        return ((Words("AUC", "AUC"), judged.ranking, 3),)
+    return (Words("level", "水平"), judged.level, 2), (Words("slope", "斜率"), judged.slope, 2)
+
+
+def _bounds(one: Estimate, digits: int) -> Words:
+    low, high = (_number(max(0.0, one.against + side * one.allowed), digits) for side in (-1, 1))
+    if digits > 2:  # nobody minds that it ranks better
+        return Words(f"below {low}", f"低于{low}")
+    return Words(f"below {low} or above {high}", f"低于{low}或高于{high}")
 
 
 def _excuse(name: Words, one: Estimate, digits: int) -> Words:
-    low, high = (_number(max(0.0, one.against + side * one.allowed), digits) for side in (-1, 1))
-    en, zh = f"below {low} or above {high}", f"低于{low}或高于{high}"
-    if digits > 2:  # nobody minds that it ranks better
-        en, zh = f"below {low}", f"低于{low}"
+    bounds = _bounds(one, digits)
     off, moments = _number(one.spread.error, digits), one.spread.moments
     whys = []
     if one.spread in (UNKNOWN_LEVEL, UNKNOWN_SLOPE, UNKNOWN_RANKING):
@@ -137,7 +219,9 @@ def _excuse(name: Words, one: Estimate, digits: int) -> Words:
             )
         )
     why, why_zh = "; ".join(one.en for one in whys), "；".join(one.zh for one in whys)
-    return Words(f"Its {name.en} is called lost only {en}: {why}", f"{name.zh}{zh}才视为失准：{why_zh}")
+    return Words(
+        f"Its {name.en} is called lost only {bounds.en}: {why}", f"{name.zh}{bounds.zh}才视为失准：{why_zh}"
+    )
 
 
 def lacking(figures: Figures) -> Words | None:

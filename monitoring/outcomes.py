@@ -2,9 +2,9 @@
 
 Interventions bend labels: a customer whom a coupon brought back was at risk nevertheless. So the model is
 judged by customers left alone by lot (the policy's holdout), however long it takes until they are enough; by
-everyone if nobody was contacted. Where there is no holdout, those who happened to be left alone say something,
-and no proof: who is contacted may depend on what they did meanwhile. Whoever is silent is written to, and
-those left over are the lively ones.
+everyone if nobody was contacted. Where there is no holdout, those who happened to be left alone say
+something, and no proof: who is contacted may depend on what they did meanwhile. Whoever is silent is written
+to, and those left over are the lively ones.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +25,7 @@ from features.errors import FeatureMismatch, NoBuild, NotEnoughData
 from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
+from features.words import Words
 from monitoring import partial, performance
 from monitoring.labels import Facts, Outcomes, Told, backfilled, joined, may_be_asked, told, told_at
 from monitoring.partial import Curve, Past
@@ -47,12 +48,14 @@ RARE = 0.01  # of customers contacted: so few bend nothing
 class Figures:
     """Of a version, at one moment, or pooled over several whose windows do not overlap (the last is told).
 
-    days: of the outcomes; fewer than the horizon: a partial label. groups: who -> figures; whoever is not
-    there is absent. judged_on: whose decide. estimated: what the scores alone would say.
+    asks: what the model predicts. days: of the outcomes; fewer than the horizon: a partial label. groups: who
+    -> figures; whoever is not there is absent. judged_on: whose decide. estimated: what the scores alone
+    would say.
     """
 
     release: str
     version: str
+    asks: Words
     moments: tuple[datetime, ...]
     days: int
     horizon: int
@@ -233,9 +236,11 @@ class _Judge:
             who: performance.judge([row.where(some) for row, some in zip(rows, where, strict=True)], spreads)
             for who, where in _apart(outcomes).items()
         }
+        card = self._model.card
         return Figures(
-            self._model.card.name, self._model.card.version, tuple(one.told.moment for one in outcomes), days,
-            horizon, any(one.told.backfilled for one in outcomes), groups, decides(groups),
+            card.name, card.version, Words(card.target.words.en, card.target.words.zh),
+            tuple(one.told.moment for one in outcomes), days, horizon,
+            any(one.told.backfilled for one in outcomes), groups, decides(groups),
             performance.estimated(np.concatenate([one.told.score for one in outcomes])),
         )  # fmt: skip
 

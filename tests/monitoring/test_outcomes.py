@@ -310,12 +310,13 @@ def test_what_was_told_is_judged_after_its_features_are_gone(world: World) -> No
 
 
 def test_the_verdict_is_the_first_that_is_said(world: World) -> None:
-    """Else: a message begins with dates and figures, and what is lost stands four lines below."""
+    """Else: a message begins with dates and figures, and what is lost stands four lines below; or it is said
+    in the words of another target."""
     world.log(risk=world.risk / 3, since=MOMENTS[14])
     last = gathered(world).latest()
     assert last is not None
     said = outcome_words.told(last, "calibration")
-    assert said.en.startswith("calibration is lost: observed/expected 0.")
-    assert said.zh.startswith("校准已失准：实际/预期 0.")
-    assert outcome_words.told(last, "ranking").en.startswith("ranking ")
+    assert said.en.startswith('"No order" came ')
+    assert said.zh.startswith("“不下单”每预期100次，实际发生")
+    assert outcome_words.told(last, "ranking").en.startswith("it tells worse than at its test who will")
     assert "AUC" not in said.en.split(". ")[0], "each check says its own"

@@ -37,7 +37,8 @@ def judged(z: Z, rows: int = 5_000) -> Judged:
 
 
 def figures(week: int, on: Who = "everyone", days: int = HORIZON, **groups: Judged) -> Figures:
-    return Figures("churn_28d", "1", (MOMENTS[week],), days, HORIZON, False, groups, on, Estimated(0.74, 0.5))  # type: ignore[arg-type]
+    asked, told = Words("No order", "不下单"), Estimated(0.74, 0.5)
+    return Figures("churn_28d", "1", asked, (MOMENTS[week],), days, HORIZON, False, groups, on, told)  # type: ignore[arg-type]
 
 
 def weeks(*of: Z, days: int = HORIZON) -> list[Figures]:
