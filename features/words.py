@@ -21,3 +21,12 @@ def several(names: Sequence[str]) -> str:
     """
     more = f" and {len(names) - MANY} more" if len(names) > MANY + 1 else ""
     return ", ".join(names[:MANY] if more else names) + more
+
+
+def passage(sentences: Sequence[Words]) -> Words:
+    """Whole sentences, one after the other.
+
+    >>> passage([Words("One.", "一。"), Words("Two.", "二。")])
+    Words(en='One. Two.', zh='一。二。')
+    """
+    return Words(" ".join(one.en for one in sentences), "".join(one.zh for one in sentences))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from features.shop import Shop
-from features.words import Words
+from features.words import Words, passage
 from monitoring.checks import CHECKS, NEVER, RUNS, Check, Reading
 from monitoring.evidence import ShopEvidence
 from monitoring.findings import Finding
@@ -61,7 +61,7 @@ def finding(check: Check, subject: str, reading: Reading) -> Finding:
         words=reading.words,
         owner=check.owner,
         topic=topic,
-        advice=reading.advice or check.advice,
+        advice=passage([reading.advice or check.advice, *reading.also]),
         cause=reading.cause,
         contributors=reading.contributors,
         since=reading.since,

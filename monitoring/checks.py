@@ -271,7 +271,7 @@ CHECKS: tuple[Check, ...] = (
         page=NEVER,
         reason="1: level, slope or ranking is lost beyond what it varies by in the backtest; early, and so a "
         "warning: the whole label decides",
-        measure=measures.partial,
+        measure=measures.outcomes("calibration", "ranking", partial=True),
         advice=Words(
             "Expect the model to fail: see what changed in how customers behave, and retrain: "
             "`propensity monitor run --retrain`.",
@@ -284,8 +284,10 @@ CHECKS: tuple[Check, ...] = (
         words=Words("Whether what was promised came", "预测概率是否兑现"),
         warning=1,
         page=2,
-        reason="1: level or slope is off beyond what it varies by in the backtest; 2: twice on end",
-        measure=measures.outcomes("calibration", False),
+        reason="1: level or slope is off beyond what it varies by in the backtest; 2: twice on end, of those "
+        "left alone by lot, or of everyone where hardly anybody is contacted: of others nobody can tell a "
+        "change of customers from what contacts do, which wakes nobody",
+        measure=measures.outcomes("calibration"),
         advice=Words(
             "Do not budget by these probabilities until it holds again. One loss may be chance: whether to "
             "train again is said beside it; after two on end `propensity monitor run --retrain` does it.",
@@ -299,8 +301,9 @@ CHECKS: tuple[Check, ...] = (
         words=Words("Whether it still ranks customers as at its test", "排序能力是否保持"),
         warning=1,
         page=2,
-        reason="1: AUC is below the test's beyond what it varies by in the backtest; 2: twice on end",
-        measure=measures.outcomes("ranking", False),
+        reason="1: AUC is below the test's beyond what it varies by in the backtest; 2: twice on end, and "
+        "known, as of the calibration, of those left alone by lot or of everyone",
+        measure=measures.outcomes("ranking"),
         advice=Words(
             "One loss may be chance: whether to train again is said beside it; after two on end `propensity "
             "monitor run --retrain` does it, and lets the gate decide.",

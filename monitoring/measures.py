@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import nan
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,8 @@ from monitoring import causes
 from monitoring.baseline import FIRST, widened
 from monitoring.evidence import Evidence
 from monitoring.findings import Contributor
-from monitoring.outcome_words import told
+from monitoring.outcome_words import HOLD_OUT, What, told
+from monitoring.outcomes import Held, on_end
 from monitoring.panels import MEMBERS, Panel, Shift
 from monitoring.performance import State
 from monitoring.profiles import PROBABILITY
@@ -30,13 +30,14 @@ ONLY_MORE = ("new",)  # kinds of figures of which less is what anybody wants
 class Reading:
     """What a check measured; higher is worse, nan: nothing can be said yet. words: the figure in a sentence.
 
-    cause: the likely one. advice: what to do, where it is more than the check's own.
+    cause: the likely one. advice: what to do, where it is more than the check's own; also: beside that.
     """
 
     value: float
     words: Words
     cause: Words | None = None
     advice: Words | None = None
+    also: tuple[Words, ...] = ()
     contributors: tuple[Contributor, ...] = ()
     since: date | None = None
     better: float = 0.0  # how far beyond its limit on the side that nobody minds
@@ -281,30 +282,41 @@ def drift(evidence: Evidence) -> Reading:
     )
 
 
-_STATES: dict[State, float] = {"holds": 0.0, "excused": 0.5, "unsure": 0.5, "off": 1.0}
+_STATES: dict[State, float] = {"holds": 0.0, "excused": 0.5, "unsure": 0.5}  # not lost
 
 
-def outcomes(what: Literal["calibration", "ranking"], partial: bool) -> Callable[[Evidence], Reading]:
-    """0: what was promised holds; .5: not sure, or off and no further than before the release; 1: it is lost;
-    2: and was the time before. Those decide who were left alone by lot, for whom nothing was bent."""
+def outcomes(*asked: What, partial: bool = False) -> Callable[[Evidence], Reading]:
+    """What came of what a release said; of several questions the worse. Those decide who were left alone by
+    lot, for whom nothing was bent."""
 
     def measure(evidence: Evidence) -> Reading:
-        held = evidence.outcomes
-        own = [
-            one
-            for one in (held.figures if held else ())
-            if one.version == evidence.card.version and one.partial == partial
-        ]
-        if not own:
-            return Reading(float("nan"), _unjudged(evidence))
-        longest = [one for one in own if one.days == max(other.days for other in own)]
-        states = [_STATES[getattr(one, what)] for one in longest]
-        value = 2.0 if states[-2:] == [1.0, 1.0] else states[-1]
-        return Reading(
-            value, told(longest[-1], what), since=longest[-1].moment.date() if value >= 1 else None
-        )
+        found = came(evidence.outcomes, asked, partial) if evidence.outcomes else None
+        return found or Reading(float("nan"), _unjudged(evidence))
 
     return measure
+
+
+def came(held: Held, asked: Sequence[What], partial: bool) -> Reading | None:
+    """0: what was promised holds; .5: not sure, or off and no further than before the release; 1: it is lost;
+    2: and was the time before, both times of those left alone by lot. None: nothing is known yet."""
+    own = [one for one in held.figures if one.version == held.card.version and one.partial == partial]
+    if not own:
+        return None
+    longest = [one for one in own if one.days == max(other.days for other in own)]
+
+    def of(what: What) -> Reading:
+        last, losses = longest[-1], on_end(longest, what)
+        if not losses:
+            return Reading(_STATES[getattr(last, what)], told(last, what))
+        proven = len(losses) > 1 and all(one.by_lot for one in losses[-2:])
+        return Reading(
+            2.0 if proven else 1.0,
+            told(last, what),
+            also=() if last.by_lot else (HOLD_OUT,),
+            since=losses[0].moment.date(),
+        )
+
+    return max((of(what) for what in asked), key=lambda reading: reading.value)
 
 
 def _unjudged(evidence: Evidence) -> Words:
@@ -315,9 +327,3 @@ def _unjudged(evidence: Evidence) -> Words:
     elif evidence.unjoined:
         why = Words(evidence.unjoined, "评分与结果暂时无法关联（日志太短，或目标声明已变）")
     return Words(f"not judged yet: {why.en}", f"暂不判断：{why.zh}")
-
-
-def partial(evidence: Evidence) -> Reading:
-    """What partial labels say of calibration or ranking, whichever is worse."""
-    both = [outcomes(what, True)(evidence) for what in ("calibration", "ranking")]
-    return max(both, key=lambda reading: np.nan_to_num(reading.value, nan=-1.0))

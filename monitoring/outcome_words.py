@@ -40,6 +40,10 @@ _NO_LOT = Words(
     "Without a holdout by lot nobody can tell a change of customers from what contacts do",
     "没有随机对照组，无法区分客户的变化与触达的作用",
 )
+HOLD_OUT = Words(
+    "To know it the next time, hold some customers out by lot: `holdout` of `[[policy]]` in shop.toml.",
+    "为便于今后判断，请随机留出对照组：shop.toml 中 `[[policy]]` 的 `holdout`。",
+)
 _BACKFILLED = Words("Scored now for then: it is not what was told", "由现在补算，并非当时给出的分数")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -311,6 +312,12 @@ def _apart(outcomes: Sequence[Outcomes]) -> dict[Who, list[Bools]]:
         if any(one.held.any() for one in outcomes):
             groups["held_out"] = [one.held for one in outcomes]
     return groups
+
+
+def on_end(figures: Sequence[Figures], what: Literal["calibration", "ranking"]) -> list[Figures]:
+    """The losses that are the last of those figures, in succession."""
+    losses = list(takewhile(lambda one: getattr(one, what) == "off", reversed(figures)))
+    return losses[::-1]
 
 
 def decides(groups: Mapping[Who, Judged]) -> Who:

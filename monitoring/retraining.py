@@ -17,7 +17,7 @@ from features.errors import PropensityError
 from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
-from features.words import Words
+from features.words import Words, passage
 from monitoring.checks import BY_ITSELF, RETRAINING
 from monitoring.findings import Finding
 from monitoring.outcome_words import WHO, level, ranking
@@ -151,7 +151,7 @@ def _finding(release: str, stage: Stage, words: Words, first: Sequence[Words] = 
     return Finding(
         subject=release, check=RETRAINING, status="warning", value=1.0, limit=1.0, words=words,
         owner="models", topic=release, stage=stage, asks=BY_ITSELF[RETRAINING],
-        advice=Words(" ".join(one.en for one in advice), "".join(one.zh for one in advice)),
+        advice=passage(advice),
     )  # fmt: skip
 
 
