@@ -67,6 +67,7 @@ def finding(check: Check, subject: str, reading: Reading) -> Finding:
         since=reading.since,
         better=reading.better,
         page=check.page if check.page < NEVER else None,
+        ranks_only=reading.ranks_only,
         of=check.of,
         asks=check.words,
     )

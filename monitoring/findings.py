@@ -15,6 +15,10 @@ UNRELEASED = Words(
     "no model is released, so none is judged: `propensity promote` releases one",
     "尚无已发布模型，未对模型作判断：可用 `propensity promote` 发布",
 )
+# What may be done with the scores while something is on, the strictest last.
+Scores = Literal["usable", "to_rank", "doubtful", "unanswered"]
+_SCORES: tuple[Scores, ...] = ("usable", "to_rank", "doubtful", "unanswered")
+_SILENT = ("freshness", "readable")  # checks whose pages mean that nobody is answered
 Owner = Literal["data", "models", "operations"]  # who acts: a person or group of each is named in shop.toml
 
 
@@ -38,7 +42,7 @@ class Finding:
     one fault, and one message (an outage of a table shows in sixty features and three models). better: how
     far it is beyond its limit on the side that nobody minds. page: from where on it is urgent, if elsewhere.
     stage: how far what is done about it has come; told anew when it becomes another. version: of a release,
-    which was asked.
+    which was asked. ranks_only: the scores say who comes first, and are no probabilities.
     """
 
     subject: str
@@ -57,6 +61,7 @@ class Finding:
     page: float | None = None
     stage: str = ""
     version: str = ""
+    ranks_only: bool = False
     of: Of = "release"
     asks: Words | None = None
 
@@ -111,6 +116,19 @@ def joined(findings: Iterable[Finding], checks: Collection[str], own: Collection
             topic |= {subject: min(both) for subject, of in topic.items() if of in both}
     same = {id(one): topic[one.subject] for one in mine}
     return [replace(one, topic=same.get(id(one), one.topic)) for one in findings]
+
+
+def scores(found: Iterable[tuple[str, Status, bool]]) -> Scores:
+    """What may be done with the scores, of (check, how urgent, ranks_only) each: page and messages agree."""
+
+    def of(check: str, status: Status, ranks_only: bool) -> Scores:
+        if status == "page" and check in _SILENT:
+            return "unanswered"
+        if ranks_only:
+            return "to_rank"
+        return "doubtful" if status == "page" else "usable"
+
+    return max((of(*one) for one in found), key=_SCORES.index, default="usable")
 
 
 def worst(findings: Iterable[Finding]) -> Status:

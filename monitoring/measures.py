@@ -1,7 +1,7 @@
 """What a check measures: a figure, the sentence that holds it, and what it is made of; here of a release."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from math import nan
 
@@ -43,6 +43,7 @@ class Reading:
     better: float = 0.0  # how far beyond its limit on the side that nobody minds
     # `data TABLE`: a fault of the log; `event`: more business; None: the subject's own
     topic: str | None = None
+    ranks_only: bool = False  # the scores say who comes first, and are no probabilities
 
 
 def freshness(evidence: Evidence) -> Reading:
@@ -314,9 +315,12 @@ def came(held: Held, asked: Sequence[What], partial: bool) -> Reading | None:
             told(last, what),
             also=() if last.by_lot else (HOLD_OUT,),
             since=losses[0].moment.date(),
+            ranks_only=what == "calibration",
         )
 
-    return max((of(what) for what in asked), key=lambda reading: reading.value)
+    found = [of(what) for what in asked]
+    worse = max(found, key=lambda reading: reading.value)
+    return replace(worse, ranks_only=any(one.ranks_only for one in found))
 
 
 def _unjudged(evidence: Evidence) -> Words:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from features.words import Words
 from monitoring.episodes import News, Severity
-from monitoring.findings import Of
+from monitoring.findings import Of, Scores, scores
 
 Language = Literal["en", "zh"]
 LISTED = 10  # alerts of a message that its data tell one by one
@@ -48,7 +48,7 @@ class Share(Struct, frozen=True):
 class Told(Struct, frozen=True):
     """One alert of a message. limit: that was crossed; warns, pages: the values from which on it is which.
     stage: how far what is done about it has come. of: what was asked; only of a release its words do not say
-    which."""
+    which. ranks_only: the scores say who comes first, and are no probabilities."""
 
     alert: str
     subject: str
@@ -64,6 +64,7 @@ class Told(Struct, frozen=True):
     of: Of = "release"
     warns: float | None = None
     pages: float | None = None
+    ranks_only: bool = False
 
 
 class Telling(Struct, frozen=True):
@@ -110,16 +111,15 @@ HEADS: dict[News, Words] = {
 }
 OVER: tuple[News, ...] = ("closed", "resolved")
 SEVERITIES: dict[Severity, Words] = {"warning": Words("warning", "警告"), "page": Words("PAGE", "告警")}
-USABLE: dict[Severity, Words] = {  # the scores, while it is on
-    "warning": Words("can be used", "可继续使用"),
-    "page": Words(
+USABLE: dict[Scores, Words] = {  # the scores, while it is on
+    "usable": Words("can be used", "可继续使用"),
+    "to_rank": Words("can be used to say who comes first, not for budgets", "可用于排序，不宜用于预算"),
+    "doubtful": Words(
         "may be wrong until this is mended: begin nothing that rests on them",
         "修复前可能有误，请勿据此开展新的触达",
     ),
+    "unanswered": Words("are not given until this is mended", "修复前不再给出"),
 }
-_TO_RANK = Words("can be used to say who comes first, not for budgets", "可用于排序，不宜用于预算")
-_UNANSWERED = Words("none are given until this is mended", "修复前不再给出")
-_SILENT = ("freshness", "readable")  # checks whose pages mean that nobody is answered
 
 
 def title(kind: News, severity: Severity, said: Words, others: int) -> Said:
@@ -160,9 +160,8 @@ def lines(of: Telling, language: Language) -> Iterator[Line]:
         yield Line("", f"另有{left}项" if zh else f"and {left} more", True)
     yield from line("since", "始于", f"{of.since}")
     if not over:
-        silent = of.severity == "page" and of.alerts[0].check in _SILENT
-        usable = _TO_RANK if of.alerts[0].check == "calibration" else USABLE[of.severity]
-        yield from line("scores", "评分", say(Said.of(_UNANSWERED if silent else usable)))
+        usable = USABLE[scores((one.check, one.severity, one.ranks_only) for one in of.alerts)]
+        yield from line("scores", "评分", say(Said.of(usable)))
         yield from line("likely cause", "可能原因", say(of.cause))
         for place, share in enumerate(of.contributors):
             label = ("主要来自" if zh else "most of it") if not place else ""

@@ -14,8 +14,9 @@ from features.pages import page as document
 from features.words import Words
 from monitoring.episodes import Episode
 from monitoring.evidence import Evidence
-from monitoring.findings import STATUSES, UNRELEASED, Finding
+from monitoring.findings import STATUSES, UNRELEASED, Finding, scores, worst
 from monitoring.measures import wider
+from monitoring.messages import USABLE
 from monitoring.panels import Panel, Shift
 from monitoring.verdicts import Verdict, behind, first_of_kind, unreleased
 
@@ -33,10 +34,10 @@ OWNER = {
     "operations": Words("operations", "运营"),
 }
 _DATA_ALONE = Words("Nothing to do: the data are as usual.", "无需处理：数据正常。")
-_HEADLINES = {
-    "ok": Words("Nothing to do: data and models are as usual.", "无需处理：数据与模型均正常。"),
-    "warning": Words("Worth a look today; answers can be used.", "今天请查看；结果可继续使用。"),
-    "page": Words("Act now: answers may be wrong.", "请立即处理：结果可能有误。"),
+_ALL = Words("Nothing to do: data and models are as usual.", "无需处理：数据与模型均正常。")
+_URGENT = {
+    "warning": Words("Worth a look today", "今天请查看"),
+    "page": Words("Act now", "请立即处理"),
 }
 
 
@@ -50,10 +51,9 @@ def page(
     about = topics(wrong)
     messages = [_message(topic) for topic in about]
     alone = unreleased(verdict.evidence, verdict.findings)
-    headline = _DATA_ALONE if alone and not wrong else _HEADLINES[verdict.status]
     return document(
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
-        banner("good" if verdict.status == "ok" else "bad", headline, *_why(about)),
+        banner("bad" if wrong else "good", headline(wrong, alone), *_why(about)),
         paragraph(with_code(UNRELEASED)) if alone else "",
         paragraph(with_code(later)) if (later := behind(verdict.moment, verdict.shop)) else "",
         _wider(verdict),
@@ -66,6 +66,15 @@ def page(
         _closer(verdict) if verdict.evidence else "",
         language=language,
     )
+
+
+def headline(wrong: Sequence[Finding], alone: bool = False) -> Words:
+    """How urgent it is, and what answers may be used for meanwhile. alone: there is no model to judge."""
+    if not wrong:
+        return _DATA_ALONE if alone else _ALL
+    urgent = _URGENT[worst(wrong)]
+    usable = USABLE[scores((one.check, one.status, one.ranks_only) for one in wrong)]
+    return Words(f"{urgent.en}; answers {usable.en}.", f"{urgent.zh}；结果{usable.zh}。")
 
 
 def said(finding: Finding) -> Words:

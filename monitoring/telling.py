@@ -164,6 +164,7 @@ def _told(one: Episode, news: News) -> Told:
         words=Said(*found.words), value=found.value, limit=found.crossed, since=one.since,
         acknowledged_by=one.ack.by if one.ack else "", stage=found.stage,
         of=found.of, warns=_finite(found.limit), pages=found.page,
+        ranks_only=found.ranks_only,
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_a_page_arrives_with_all_that_is_needed_to_act(days: Days, hook: SignedH
                 "alert": "churn_28d|features", "subject": "churn_28d", "check": "features", "news": "firing",
                 "severity": "page", "words": {"en": "features is at 2.5", "zh": "features为2.5"},
                 "value": 2.5, "limit": 1.0, "since": "2017-12-30", "acknowledged_by": "", "stage": "",
-                "of": "release", "warns": 1.0, "pages": None,
+                "of": "release", "warns": 1.0, "pages": None, "ranks_only": False,
             }],
             "more": 0, "going_on": 0, "cause": {"en": "no orders", "zh": "无订单"},
             "contributors": [

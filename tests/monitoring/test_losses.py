@@ -1,29 +1,42 @@
 """What becomes of a loss: how urgent it is, since when, what may still be used, what to do. If these fail, an
 operations lead is paged for what nobody can know, or is sent round in a circle."""
 
+import json
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
+from alerting import SECRET, WEBHOOK, Days, SignedHttp, serving
 from told_world import HORIZON, MOMENTS, World
 
 from features.settings import Settings
 from features.words import Words
-from monitoring import measures
+from monitoring import measures, messages, report
 from monitoring.asked import finding as finding_of
 from monitoring.checks import CHECKS
 from monitoring.findings import Finding
+from monitoring.messages import Telling
 from monitoring.outcomes import Figures, Held, Who
 from monitoring.performance import Estimate, Estimated, Judged
 from monitoring.retraining import recommend
 from serving.cards import ModelCard
 
 OFF = {"level": -5.0}
+WORSE = {"ranking": -5.0}
 
 
 @pytest.fixture
 def card(home: Settings, tmp_path: Path) -> ModelCard:
     return World(home, tmp_path, customers=10).release()
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Iterator[Days]:
+    with serving(SignedHttp()) as hook:
+        yield Days(tmp_path / "told", WEBHOOK.format(port=hook.port), {"hook": SECRET})
 
 
 def judged(z: dict[str, float]) -> Judged:
@@ -84,3 +97,34 @@ def test_a_loss_that_goes_on_is_since_the_first_of_those_in_succession(card: Mod
     assert said(card, weeks(OFF, holds, OFF)).since == day(22)
     assert said(card, weeks(OFF, holds)).since is None
     assert said(card, weeks(OFF, OFF, days=9), "partial_labels").since == day(20)
+
+
+def test_a_lost_calibration_leaves_the_order_and_page_and_message_say_so_alike(
+    card: ModelCard, days: Days
+) -> None:
+    """Else: the page's bar says that answers can be used, and its advice not to budget by them."""
+    early = {"partial_labels": weeks(OFF, days=9)}
+    for name, figures in ({"calibration": weeks(OFF)} | early).items():
+        one = said(card, figures, name)
+        headline = report.headline([one])
+        assert headline == Words(
+            "Worth a look today; answers can be used to say who comes first, not for budgets.",
+            "今天请查看；结果可用于排序，不宜用于预算。",
+        )
+    page = said(card, weeks(OFF, OFF))
+    assert report.headline([page]).en == (
+        "Act now; answers can be used to say who comes first, not for budgets."
+    )
+    told = [*days.day(one).messages, *days.day(page).messages]
+    assert [message.kind for message in told] == ["firing", "firing"]
+    for message in told:
+        telling = msgspec.convert(json.loads(message.body)["data"], Telling)
+        assert "scores: can be used to say who comes first, not for budgets\n" in messages.text(
+            telling, ["en"]
+        )
+    both = replace(page, status="warning"), said(card, weeks(WORSE, WORSE), "ranking")
+    assert report.headline(both).en.startswith("Act now; answers may be wrong until this is mended")
+    for name, figures in (("ranking", weeks(WORSE)), ("partial_labels", weeks(WORSE, days=9))):
+        assert report.headline([said(card, figures, name)]).en == "Worth a look today; answers can be used."
+    mixed = said(card, weeks({**WORSE, **OFF}, {**WORSE, **OFF}, days=9), "partial_labels")
+    assert "not for budgets" in report.headline([mixed]).en
