@@ -273,9 +273,10 @@ CHECKS: tuple[Check, ...] = (
         "warning: the whole label decides",
         measure=measures.outcomes("calibration", "ranking", partial=True),
         advice=Words(
-            "Expect the model to fail: see what changed in how customers behave, and retrain: "
-            "`propensity monitor run --retrain`.",
-            "模型可能即将失准：查明客户行为的变化并重新训练：`propensity monitor run --retrain`。",
+            "Expect the model to fail: see what changed in how customers behave. After two losses on end "
+            "`propensity monitor run --retrain` trains it again, and lets the gate decide.",
+            "模型可能即将失准：查明客户行为的变化。连续两次失准后，`propensity monitor run --retrain` "
+            "会重新训练，由门槛决定是否发布。",
         ),
         drift=False,
     ),
@@ -289,10 +290,11 @@ CHECKS: tuple[Check, ...] = (
         "change of customers from what contacts do, which wakes nobody",
         measure=measures.outcomes("calibration"),
         advice=Words(
-            "Do not budget by these probabilities until it holds again. One loss may be chance: whether to "
-            "train again is said beside it; after two on end `propensity monitor run --retrain` does it.",
-            "恢复前勿据此概率做预算。单次失准可能是偶然：是否重新训练另有说明；"
-            "连续两次后，`propensity monitor run --retrain` 会重新训练。",
+            "Do not budget by these probabilities until it holds again: use the order alone. One loss may be "
+            "chance: whether to train again is said beside it; after two on end `propensity monitor run "
+            "--retrain` does it, and lets the gate decide.",
+            "恢复前勿据此概率做预算，仅使用排序。单次失准可能是偶然：是否重新训练另有说明；"
+            "连续两次后，`propensity monitor run --retrain` 会重新训练，由门槛决定是否发布。",
         ),
         drift=False,
     ),

@@ -14,8 +14,8 @@ from monitoring import causes
 from monitoring.baseline import FIRST, widened
 from monitoring.evidence import Evidence
 from monitoring.findings import Contributor
-from monitoring.outcome_words import HOLD_OUT, What, told
-from monitoring.outcomes import Held, on_end
+from monitoring.outcome_words import HOLD_OUT, What, patience, told
+from monitoring.outcomes import Held, learnt_by, on_end
 from monitoring.panels import MEMBERS, Panel, Shift
 from monitoring.performance import State
 from monitoring.profiles import PROBABILITY
@@ -309,11 +309,14 @@ def came(held: Held, asked: Sequence[What], partial: bool) -> Reading | None:
         last, losses = longest[-1], on_end(longest, what)
         if not losses:
             return Reading(_STATES[getattr(last, what)], told(last, what))
-        proven = len(losses) > 1 and all(one.by_lot for one in losses[-2:])
+        again = len(losses) > 1
+        also = [patience(held.card.name, learnt_by(losses))] if again else []
+        also += [] if last.by_lot else [HOLD_OUT]
+        proven = again and all(one.by_lot for one in losses[-2:])
         return Reading(
             2.0 if proven else 1.0,
             told(last, what),
-            also=() if last.by_lot else (HOLD_OUT,),
+            also=tuple(also),
             since=losses[0].moment.date(),
             ranks_only=what == "calibration",
         )

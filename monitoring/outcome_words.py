@@ -1,6 +1,7 @@
 """What was found of what came, in words: who was judged, by what, and what the figures are."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Literal
 
 from features.words import Words
@@ -44,6 +45,25 @@ HOLD_OUT = Words(
     "To know it the next time, hold some customers out by lot: `holdout` of `[[policy]]` in shop.toml.",
     "为便于今后判断，请随机留出对照组：shop.toml 中 `[[policy]]` 的 `holdout`。",
 )
+
+
+def patience(release: str, earliest: datetime | None) -> Words:
+    """What the gate cannot know yet after a change of customers, and what who cannot wait does. earliest:
+    when a version can be judged that learnt from what came after it."""
+    when = Words("two horizons after the change at the earliest", "最早在改变发生两个预测期之后")
+    if earliest is not None:
+        when = Words(f"on {earliest:%Y-%m-%d} at the earliest", f"最早在{earliest:%Y-%m-%d}")
+    return Words(
+        "If customers changed, the gate can know that only by what came after: a version that learnt from it "
+        f"can be judged {when.en}, and until then the gate may keep new ones back. Who cannot wait may "
+        "release what it kept back: "
+        f'`propensity promote {release} --force "REASON"`.',
+        f"若客户行为确已改变，准入检查只能从改变之后的结果得知：{when.zh}才能评估学到这些结果的版本，"
+        "在此之前可能拦下新版本。不能等待时可发布被拦下的版本："
+        f'`propensity promote {release} --force "理由"`。',
+    )
+
+
 _BACKFILLED = Words("Scored now for then: it is not what was told", "由现在补算，并非当时给出的分数")
 
 

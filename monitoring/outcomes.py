@@ -320,6 +320,14 @@ def on_end(figures: Sequence[Figures], what: Literal["calibration", "ranking"]) 
     return losses[::-1]
 
 
+def learnt_by(losses: Sequence[Figures]) -> datetime | None:
+    """When at the earliest a version can have learnt from what came after the first of these losses, and been
+    judged by what came after that: a horizon each. None if that day is past by now."""
+    first = losses[0]
+    earliest = first.moment + 2 * first.horizon * DAY
+    return earliest if earliest > losses[-1].known_at else None
+
+
 def decides(groups: Mapping[Who, Judged]) -> Who:
     """Whose figures decide: everyone's, if hardly anybody was contacted; the holdout's, also while it is too
     small to tell; where nobody was held out by lot, with less right, of those left alone."""

@@ -9,7 +9,7 @@ That it should be is a finding, told as any; what came of it is its stage, and e
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -20,8 +20,8 @@ from features.settings import Settings
 from features.words import Words, passage
 from monitoring.checks import BY_ITSELF, RETRAINING
 from monitoring.findings import Finding
-from monitoring.outcome_words import WHO, level, ranking
-from monitoring.outcomes import Figures
+from monitoring.outcome_words import WHO, level, patience, ranking
+from monitoring.outcomes import Figures, learnt_by, on_end
 from serving import releases
 from serving.cards import ModelCard
 from training import registered, versions
@@ -57,10 +57,11 @@ _ADVICE: dict[Stage, Words] = {
         "无需处理。如结果异常，`propensity rollback {name}` 可恢复上一版本。",
     ),
     "refused": Words(
-        "The version in force answers as before: do not budget by probabilities that are off. What was kept "
-        "back: `propensity models card {name}:challenger`. After a week of new data it is trained anew.",
-        "仍由在用版本作答；概率已失准时请勿据此做预算。被拦下的版本："
-        "`propensity models card {name}:challenger`。一周后用新数据再次训练。",
+        "The version in force answers as before: where its probabilities are off, use its order alone. What "
+        "was kept back: `propensity models card {name}:challenger`. After a week of new data it is trained "
+        "anew.",
+        "仍由在用版本作答：概率失准时仅使用其排序。被拦下的版本：`propensity models card {name}:challenger`。"
+        "一周后用新数据再次训练。",
     ),
     "kept": Words(
         "Wait for a week of new data: the next `propensity monitor run --retrain` then trains it.",
@@ -80,6 +81,7 @@ class Reason:
 
     why: Why
     words: Words
+    learnt_by: datetime | None = None  # the earliest day on which a version can be judged that knows of it
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,19 @@ class Recommendation:
     def finding(self) -> Finding:
         """The same as what a run found."""
         if not self.blocked:
-            return _finding(self.release, "", self.words)
+            return _finding(self.release, "", self.words, ranks_only=self.ranks_only)
         mend = dict.fromkeys(one.advice for one in self.blocked if one.advice)  # each once, in order
-        return _finding(self.release, "blocked", self.words, tuple(mend))
+        return _finding(self.release, "blocked", self.words, tuple(mend), ranks_only=self.ranks_only)
+
+    @property
+    def ranks_only(self) -> bool:
+        """Whether the scores say who comes first, and are no probabilities."""
+        return any(reason.why == "calibration" for reason in self.reasons)
+
+    @property
+    def learnt_by(self) -> datetime | None:
+        """When at the earliest a version can be judged that knows of all that is lost."""
+        return max((one.learnt_by for one in self.reasons if one.learnt_by), default=None)
 
 
 def _at_fault(faults: Sequence[Finding]) -> Words:
@@ -145,12 +157,19 @@ def not_needed(release: str) -> Finding:
     )  # fmt: skip
 
 
-def _finding(release: str, stage: Stage, words: Words, first: Sequence[Words] = ()) -> Finding:
-    """Of a release that should be trained again. first: what to do before."""
-    advice = [*first, Words(*(text.format(name=release) for text in _ADVICE[stage]))]
+def _finding(
+    release: str,
+    stage: Stage,
+    words: Words,
+    first: Sequence[Words] = (),
+    then: Sequence[Words] = (),
+    ranks_only: bool = False,
+) -> Finding:
+    """Of a release that should be trained again. first, then: what to do before, and after."""
+    advice = [*first, Words(*(text.format(name=release) for text in _ADVICE[stage])), *then]
     return Finding(
         subject=release, check=RETRAINING, status="warning", value=1.0, limit=1.0, words=words,
-        owner="models", topic=release, stage=stage, asks=BY_ITSELF[RETRAINING],
+        owner="models", topic=release, stage=stage, asks=BY_ITSELF[RETRAINING], ranks_only=ranks_only,
         advice=passage(advice),
     )  # fmt: skip
 
@@ -177,13 +196,13 @@ def _lost(card: ModelCard, figures: Sequence[Figures]) -> list[Reason]:
     own = [one for one in figures if one.version == card.version and len(one.moments) == 1]
     found: dict[Why, Reason] = {}
     for days in sorted({one.days for one in own}):
-        last = sorted((one for one in own if one.days == days), key=lambda one: one.moment)[-SUCCESSIVE:]
-        if len(last) < SUCCESSIVE:
-            continue
-        whys: tuple[Why, ...] = ("calibration", "ranking")
+        series = sorted((one for one in own if one.days == days), key=lambda one: one.moment)
+        last = series[-SUCCESSIVE:]
+        whys: tuple[Literal["calibration", "ranking"], ...] = ("calibration", "ranking")
         for why in whys:
-            if all(getattr(one, why) == "off" for one in last) and (why == "ranking" or _alike(last)):
-                found[why] = Reason(why, _said(why, last))
+            lost = on_end(series, why)
+            if len(lost) >= SUCCESSIVE and (why == "ranking" or _alike(last)):
+                found[why] = Reason(why, _said(why, last), learnt_by(lost))
     return list(found.values())
 
 
@@ -235,7 +254,7 @@ def _moved(card: ModelCard, drifted: Mapping[date, Collection[str]]) -> list[Rea
 @dataclass(frozen=True)
 class Retrained:
     """What came of training again, in words. trained: None if a challenger waited that is as good as new.
-    objections: the gate's. failed: it could not be trained."""
+    objections: the gate's. failed: it could not be trained. due: why it was tried."""
 
     name: str
     words: Words
@@ -243,6 +262,7 @@ class Retrained:
     promoted: bool = False
     objections: tuple[Words, ...] = ()
     failed: bool = False
+    due: Recommendation | None = None
 
     @property
     def finding(self) -> Finding:
@@ -254,16 +274,21 @@ class Retrained:
             stage = "refused"
         elif self.failed:
             stage = "failed"
-        return _finding(self.name, stage, self.words)
+        then = []
+        if stage == "refused":
+            then.append(patience(self.name, self.due.learnt_by if self.due else None))
+        lost = self.due is not None and self.due.ranks_only and not self.promoted
+        return _finding(self.name, stage, self.words, then=then, ranks_only=lost)
 
 
-def attempt(settings: Settings, name: str, progress: Progress = None) -> Retrained:
+def attempt(settings: Settings, due: Recommendation, progress: Progress = None) -> Retrained:
     """`retrain`, and release what the gate lets pass; an error of ours is what came of it."""
     try:
-        return retrain(settings, name, automatic=True, progress=progress)
+        done = retrain(settings, due.release, automatic=True, progress=progress)
     except PropensityError as error:
         words = Words(f"it could not be trained again: {error}", f"重新训练失败：{error}")
-        return Retrained(name, words, failed=True)
+        done = Retrained(due.release, words, failed=True)
+    return replace(done, due=due)
 
 
 def retrain(

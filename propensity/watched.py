@@ -76,7 +76,7 @@ def run_once(
 def _retrain(settings: Settings, verdict: Verdict, address: str, progress: Progress) -> list[str]:
     """Train what should be, one after the other; tell whoever was told that, and say here."""
     due = [one for one in verdict.retraining if not one.blocked]
-    done = [retraining.attempt(settings, one.release, progress) for one in due]
+    done = [retraining.attempt(settings, one, progress) for one in due]
     if done:  # told by now is that they should be, lest a night that is killed says nothing
         verdict = written.with_those(verdict, [one.finding for one in done])
         alerts.take(settings, verdict.findings, verdict.at, report=address)

@@ -12,6 +12,7 @@ import pytest
 from alerting import SECRET, WEBHOOK, Days, SignedHttp, serving
 from told_world import HORIZON, MOMENTS, World
 
+from features.moments import DAY
 from features.settings import Settings
 from features.words import Words
 from monitoring import measures, messages, report
@@ -21,7 +22,7 @@ from monitoring.findings import Finding
 from monitoring.messages import Telling
 from monitoring.outcomes import Figures, Held, Who
 from monitoring.performance import Estimate, Estimated, Judged
-from monitoring.retraining import recommend
+from monitoring.retraining import Retrained, recommend
 from serving.cards import ModelCard
 
 OFF = {"level": -5.0}
@@ -128,3 +129,29 @@ def test_a_lost_calibration_leaves_the_order_and_page_and_message_say_so_alike(
         assert report.headline([said(card, figures, name)]).en == "Worth a look today; answers can be used."
     mixed = said(card, weeks({**WORSE, **OFF}, {**WORSE, **OFF}, days=9), "partial_labels")
     assert "not for budgets" in report.headline([mixed]).en
+
+
+def test_after_a_change_of_customers_the_advice_is_no_dead_end(card: ModelCard, days: Days) -> None:
+    """Else: for weeks the page advises what was done last night, and the gate refused."""
+    assert "--force" not in str(said(card, weeks(OFF)).advice), "one loss may be chance"
+    earliest = f"{MOMENTS[20] + 2 * HORIZON * DAY:%Y-%m-%d}"
+    lost = weeks(OFF, OFF)
+    advice = said(card, lost).advice
+    assert advice is not None
+    assert f"can be judged on {earliest} at the earliest" in advice.en
+    assert '`propensity promote churn_28d --force "REASON"`' in advice.en
+    assert "`propensity promote churn_28d --force" in advice.zh
+    due = recommend(card, lost, {}, ())
+    assert due is not None
+    assert due.finding.ranks_only
+    objection = (Words("worse", "不如"),)
+    refused = Retrained("churn_28d", Words("kept back", "未通过"), objections=objection, due=due).finding
+    assert refused.ranks_only
+    assert refused.advice is not None
+    assert f"can be judged on {earliest} at the earliest" in refused.advice.en
+    assert "where its probabilities are off, use its order alone" in refused.advice.en
+    assert "仅使用其排序" in refused.advice.zh
+    (message,) = days.day(said(card, lost), refused).messages
+    assert "--retrain`" not in json.loads(message.body)["data"]["action"]["en"], "it was done, and refused"
+    late = [replace(one, moments=(one.moment + n * 63 * DAY,)) for n, one in enumerate(lost)]
+    assert "two horizons after the change at the earliest" in str(said(card, late).advice), "the day is past"
