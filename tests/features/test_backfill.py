@@ -29,10 +29,10 @@ TWO = """
 
 
 @pytest.fixture
-def mine(journey: Settings, tmp_path: Path) -> Settings:
-    """A copy of the journey's home, whose build knows nothing of the shop's own features."""
+def mine(small_journey: Settings, tmp_path: Path) -> Settings:
+    """A copy of the home of few households, whose build knows nothing of the shop's own features."""
     shop = empty_shop(tmp_path / "shop", shop_py=ONE + TWO + "]")
-    return replace(copy_of(journey, tmp_path / "home"), shop=shop)
+    return replace(copy_of(small_journey, tmp_path / "home"), shop=shop)
 
 
 def test_it_gives_the_bytes_of_a_full_build_and_computes_new_columns_only(

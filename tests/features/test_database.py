@@ -7,7 +7,6 @@ import time
 import traceback
 from pathlib import Path
 
-import feast
 import psycopg
 import pytest
 import sqlalchemy
@@ -16,6 +15,10 @@ from servers_postgres import PASSWORD, PostgresServer
 from features import database, store
 from features.errors import DatabaseError, SettingsError
 from features.settings import Settings
+from features.unchecked import unchecked
+
+with unchecked():
+    import feast
 
 
 def of(home: Path, url: str) -> Settings:
