@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import date
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ ORDERS, REPEATED, AMOUNT = (
 RECEIVED, FIELDS = (next(c for c in CHECKS if c.name == name) for name in ("received", "fields"))
 
 
+@cache
 def shop(
     lost: float = 0.0, days: int = 3, repeated: float = 0.0, factor: float = 1.0, average: float = 1.0
 ) -> ShopEvidence:

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from copies import copy_of
 from ledgers import write_ledger
-from logs import TODAY, real_data, write_log
+from logs import TODAY, write_log
 from trials import trial_by_hand
 
 from features.exported import contact_id
@@ -135,10 +136,9 @@ def same(found: pa.Table, tables: Frames, settings: Settings, days: list[date]) 
 
 
 @pytest.fixture(scope="module")
-def journey_log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Log]:
-    """The real log, without features."""
-    settings = Settings(home=tmp_path_factory.mktemp("indicators"), as_of=TODAY)
-    ingest(settings, folder=real_data("complete_journey"))
+def journey_log(journey: Settings, tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Log]:
+    """The real log, of which nothing is scored."""
+    settings = copy_of(journey, tmp_path_factory.mktemp("indicators") / "home")
     return settings, Log.open(settings)
 
 
