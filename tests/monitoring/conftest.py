@@ -1,10 +1,12 @@
-"""A shop whose alerts go to a receiver that checks them."""
+"""A shop whose alerts go to a receiver that checks them; a run that nothing is drawn for."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from alerting import PARTIES, WEBHOOK, Days, SignedHttp, serving
+
+from monitoring import closer
 
 
 @pytest.fixture
@@ -17,3 +19,9 @@ def hook() -> Iterator[SignedHttp]:
 @pytest.fixture
 def days(tmp_path: Path, hook: SignedHttp) -> Days:
     return Days(tmp_path, PARTIES + WEBHOOK.format(port=hook.port))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evidently, which takes most of the time of a run, is not waited for."""
+    monkeypatch.setattr(closer, "TIMEOUT", 0.01)

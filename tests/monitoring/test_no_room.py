@@ -33,7 +33,10 @@ def refusing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[C
 
 
 def test_a_run_that_cannot_be_kept_says_so_in_a_line_and_tells_once_when_it_can(
-    refusing: tuple[Callable[[bool], None], str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    refusing: tuple[Callable[[bool], None], str],
+    undrawn: None,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Else whoever looks why nothing came reads a page of our code's places."""
     refuse, remedy = refusing

@@ -101,12 +101,6 @@ def in_cents(steady: Shop, tmp_path_factory: pytest.TempPathFactory) -> InCents:
     return InCents(shop, verdict, order, told[0])
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Evidently, which takes most of the time of a run, is not waited for."""
-    monkeypatch.setattr(closer, "TIMEOUT", 0.01)
-
-
 def loud(verdict: Verdict) -> dict[str, str]:
     return {f"{f.subject} {f.check}": f.status for f in verdict.findings if f.status != "ok"}
 
