@@ -34,7 +34,12 @@ ROOM = 6_000_000_000  # bytes; a run takes a sixth of it
 
 def pytest_configure() -> None:
     """Temporary files in memory, where there is room. A home waits for the disk a hundred times an ingestion,
-    so that it outlives a power cut: no test cuts the power."""
+    so that it outlives a power cut: no test cuts the power.
+
+    And one thread of linear algebra a process: workers take the cores, and several would spin for each other.
+    """
+    for library in ("OPENBLAS", "OMP"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     if MEMORY.is_dir() and min(shutil.disk_usage(MEMORY).free, _available()) > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
@@ -45,9 +50,18 @@ def _available() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
+# The longest first, in this order: at the end one worker would wait for the other. The notebooks make the
+# demo, so what needs it comes last of these, and finds it made.
+LONGEST = [
+    *("notebooks", "distributed", "value_training", "targets", "leaks", "spark"),
+    *("verdicts", "foresight", "evaluate", "mended", "propose", "ingest", "fit", "registry", "command_line"),
+]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The notebooks first: they take the longest, and at the end one worker would wait for the other."""
-    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+    """By LONGEST; all others stay as they are collected."""
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session")

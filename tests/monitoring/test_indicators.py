@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from copies import copy_of
 from ledgers import write_ledger
-from logs import TODAY, write_log
+from logs import write_log
 from trials import trial_by_hand
 
 from features.exported import contact_id
