@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from features.errors import LogError
 from features.files import read_pointer, sha256
-from features.moments import parse_moment
+from features.moments import midnight, parse_moment
 from features.settings import Settings
 from features.tables import OURS, TABLES
 from features.tombstones import Tombstones
@@ -81,6 +81,14 @@ class Log:
     def known_by(self, moment: datetime) -> "Log":
         """As it was known at a moment: without the rows of later, and complete until then at most."""
         return replace(self, by=moment, complete_until=min(self.complete_until, moment))
+
+    def latest(self, settings: Settings) -> datetime:
+        """The moment that is meant where nobody names one: what "now" was put to be, if the log is complete
+        until then; else the last 00:00 UTC for which it is, no later than now."""
+        put = settings.as_of
+        if put is not None and put <= self.complete_until:
+            return put
+        return midnight(min(settings.now(), self.complete_until))
 
     @property
     def tables(self) -> frozenset[str]:

@@ -11,7 +11,6 @@ from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
 from features.shop import Shop, shop_of
-from propensity.steps import as_of_of
 
 
 def check_everything(settings: Settings, customers: int) -> tuple[list[str], str]:
@@ -110,7 +109,7 @@ def check_everything(settings: Settings, customers: int) -> tuple[list[str], str
     known = engine.available(log, sound)
     ids = log.read("customers", ["customer_id"])["customer_id"].to_pylist()
     some = ids[:: max(1, len(ids) // customers)][:customers]
-    end = as_of_of(settings, log)
+    end = log.latest(settings)
     moments = [m for m in (end - 120 * DAY, end - 30 * DAY, end) if m > log.starts_at]
     try:
         problems += contracts.value_problems(log, shop, known, moments, some)

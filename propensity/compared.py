@@ -11,7 +11,6 @@ from features.errors import UsageError
 from features.log import Log
 from features.settings import Settings
 from features.shop import shop_of
-from propensity.steps import as_of_of
 from propensity.tables import console, figure, say, table
 
 PRICES = "prices"
@@ -131,7 +130,7 @@ def compare_sides(
         raise UsageError(f"both sides {what}: name one target (--target NAME)")
     wanted = of_shop(shop_of(settings)).named(named.pop())
     log, build = Log.open(settings), Build.open(settings)
-    moment = at or samples.timeline(wanted, build, as_of_of(settings, log)).test
+    moment = at or samples.timeline(wanted, build, log.latest(settings)).test
     return compare(settings, log, build, wanted, sides, moment)
 
 

@@ -45,8 +45,10 @@ def score_everyone(
     dry_run: bool,
     progress: Progress = None,
     reasons: int = 0,
+    as_of: datetime | None = None,
 ) -> str:
-    """Score everyone as of `settings.as_of`, or of the last snapshot; build that snapshot if need be.
+    """Score everyone as of a moment, and build its snapshot if need be. None: as of `settings.as_of`; or of
+    the last snapshot, where there is none, or the log is not complete until then.
 
     A version that is not in force is told beside the one that is.
     """
@@ -58,7 +60,8 @@ def score_everyone(
     if reasons and kinds.of(release.model.card) is not kinds.CLASSIFIER:
         raise UsageError(f"{release.name} gives no probability, so it has no reasons: leave out --reasons")
     build = Build.open(settings)
-    moment = settings.as_of or build.moments[-1]
+    put = settings.as_of
+    moment = as_of or (put if put is not None and put <= build.complete_until else build.moments[-1])
     build.require(release.model.card.needs, f"release {release.name} {release.version}")
     if moment < build.log_starts_at + FIRST_SNAPSHOT:
         raise UsageError(

@@ -14,7 +14,7 @@ from features.compute.builds import Build
 from features.definitions import catalogue
 from features.errors import LogError, UsageError
 from features.log import Log
-from features.moments import DAY, grid, iso, midnight
+from features.moments import DAY, grid, iso
 from features.settings import Settings
 from features.shop import shop_of
 from features.words import several
@@ -44,11 +44,6 @@ class Built:
     withheld: bool = False
 
 
-def as_of_of(settings: Settings, log: Log) -> datetime:
-    """The moment that was put; else now, or the log's end if that is earlier, at 00:00 UTC."""
-    return settings.as_of or midnight(min(settings.now(), log.complete_until))
-
-
 def build_features(
     settings: Settings,
     since: datetime | None,
@@ -57,13 +52,16 @@ def build_features(
     dry_run: bool,
     progress: Progress = None,
     again: bool = False,
+    as_of: datetime | None = None,
 ) -> Built:
     """Take the inbox into the log, build a grid of snapshots, tell Feast of them, and publish the last one
-    with every release's scores. again: also if that was rolled back.
+    with every release's scores. again: also if that was rolled back. as_of: where the grid ends; None: where
+    the log lets it, which is said if it is an earlier day than today.
     """
     log, told = (Log.open(settings), "") if dry_run else _take_inbox(settings, progress)
     _check_whole(settings, log)
-    as_of = as_of_of(settings, log)
+    why = "" if as_of else _not_today(settings, log)
+    as_of = as_of or log.latest(settings)
     moments = grid(since or log.starts_at + FIRST_SNAPSHOT, as_of, every * DAY)
     if not moments:
         raise UsageError(f"no moment lies between the first snapshot and {iso(as_of)}: set --since earlier")
@@ -73,10 +71,21 @@ def build_features(
     if dry_run:
         _, lacking = engine.missing(settings, moments)
         text = f"would have {span}: {len(lacking)} to compute"
-        return Built(text + (", and publish the last" if publish else ""), None, 0)
+        return Built(text + (", and publish the last" if publish else "") + why, None, 0)
     build, computed = engine.build(settings, moments, progress)
-    text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features{told}"
+    text = f"build {build.id}: {span}; {computed} computed now, {len(build.features)} features{why}{told}"
     return _put_to_use(settings, build, as_of if publish else None, text, computed, again)
+
+
+def _not_today(settings: Settings, log: Log) -> str:
+    """Why the last snapshot is of an earlier day than today, by the shop's calendar; nothing if it is not."""
+    last, zone = log.latest(settings), shop_of(settings).zone
+    if last.astimezone(zone).date() >= settings.now().astimezone(zone).date():
+        return ""
+    return (
+        f"\nthe last is of {iso(last)}, and not of today: the log is complete until "
+        f"{iso(log.complete_until)}, and later features would be guesses"
+    )
 
 
 def _put_to_use(

@@ -18,7 +18,6 @@ from features.shop import shop_of
 from features.words import Words
 from propensity.sheets import show
 from propensity.sheets import told as in_language
-from propensity.steps import as_of_of
 from propensity.tables import console, say
 from training import rhythm_page, suggest
 from training.happened import told
@@ -134,7 +133,7 @@ def _json(
 def suggest_targets(settings: Settings, language: str, out: Path | None, dry_run: bool) -> int:
     """Show the log's rhythm and the targets that it suggests, write the page; the exit code."""
     shop, log = shop_of(settings), Log.open(settings)
-    until = min(as_of_of(settings, log), log.complete_until)
+    until = log.latest(settings)
     orders = log.read("orders", suggest.COLUMNS)
     rhythm = measure(orders, str(log.shop["zone"]), until)
     declared = of_shop(shop)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from features.compute.builds import Build
 from features.definitions import catalogue
 from features.log import Log
-from features.moments import midnight
 from features.settings import Settings
 from features.shop import shop_of
 from training import samples, targets
@@ -30,7 +29,7 @@ def dataset(target: str, settings: Settings | None = None, as_of: datetime | Non
     settings = settings or Settings.from_env()
     shop, log, build = shop_of(settings), Log.open(settings), Build.open(settings)
     declared = targets.of_shop(shop).named(target)
-    known_by = as_of or settings.as_of or midnight(min(settings.now(), log.complete_until))
+    known_by = as_of or log.latest(settings)
     when = samples.timeline(declared, build, known_by, origins=1)
     names, _ = samples.columns(build, catalogue(shop.declared("FEATURES")), when)
     data = samples.read(settings, log, build, declared, when, names)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.compute.builds import Build
 from features.errors import NotEnoughData, UsageError
 from features.log import Log
-from features.moments import DAY, iso, midnight, to_us
+from features.moments import DAY, iso, to_us
 from features.settings import Settings, clock
 from training.happened import Tables, happened, ints, places
 from training.targets import LABELS, Target
@@ -105,9 +105,7 @@ def as_of_to_train(settings: Settings, log: Log) -> datetime:
             f"{iso(put)} has not come yet, so nothing is known as of then. The log is complete until "
             f"{iso(log.complete_until)}: name a moment by then (--as-of, PROPENSITY_AS_OF), or none"
         )
-    if put is not None and put <= log.complete_until:
-        return put
-    return midnight(min(settings.now(), log.complete_until))
+    return log.latest(settings)
 
 
 def settled(log: Log, target: Target, until: datetime, known_by: datetime) -> datetime:

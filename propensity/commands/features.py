@@ -68,6 +68,10 @@ def features_build(
 ) -> None:
     """Compute features at a grid of moments that ends at --as-of, and publish the last one to the service.
 
+    Without --as-of, the grid ends at the last 00:00 UTC for which the log is complete (or at
+    PROPENSITY_AS_OF, if it is complete until then): a nightly run needs no moment, in whatever zone the
+    shop's days are. A moment that is named, and beyond the log, is refused.
+
     Snapshots that exist are not computed again. Publishing refreshes the scores of every release; exit
     code 3 warns of a release whose features are now defined differently: train and promote it again; or that
     the snapshot was rolled back: it is not served before something newer is built, or --again says so.
@@ -77,7 +81,7 @@ def features_build(
 
     settings = settings_of(as_of)
     with progress_bar("Building features") as progress:
-        built = build_features(settings, since, every, publish, dry_run, progress, again)
+        built = build_features(settings, since, every, publish, dry_run, progress, again, as_of)
     click.echo(built.text)
     if built.starved or built.withheld:
         sys.exit(3)

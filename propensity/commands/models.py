@@ -261,5 +261,5 @@ def score(wanted: str, as_of: datetime | None, out: Path | None, reasons: int, d
     from propensity.tables import progress_bar
 
     with progress_bar("Scoring") as progress:
-        text = score_everyone(settings_of(as_of), wanted, out, dry_run, progress, reasons)
+        text = score_everyone(settings_of(as_of), wanted, out, dry_run, progress, reasons, as_of)
     click.echo(text)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +15,8 @@ from mlflow import MlflowClient
 from features.compute.builds import Build
 from features.errors import FeatureMismatch, ReleaseCorrupt, TrainingError, UsageError
 from features.files import sha256
-from features.moments import parse_moment
+from features.log import Log
+from features.moments import iso, parse_moment
 from features.online import OnlineRows
 from features.settings import Settings
 from propensity.scoring import score_everyone
@@ -275,6 +277,20 @@ def test_a_challenger_is_scored_beside_the_champion_with_its_reasons(home: Setti
     assert all(len(row["reasons"]) == 2 and row["reasons"][0]["zh"] for row in inside)
     assert len(inside) < len(rows)
     assert "beside" not in score_everyone(settings, "churn_28d", out, dry_run=False)
+
+
+def test_scores_of_a_night_that_the_log_does_not_reach_are_of_what_was_built(
+    home: Settings, tmp_path: Path
+) -> None:
+    """Else `features build` finds the night's moment by itself, and `score` after it fails; but a moment that
+    somebody names is not another one."""
+    settings = gateless(home, tmp_path)
+    registry.promote(settings, "churn_28d", "1", force=WHY)
+    night = Log.open(settings).complete_until + timedelta(hours=2)
+    said = score_everyone(replace(settings, as_of=night), "churn_28d", None, dry_run=True)
+    assert f"as of {iso(Build.open(settings).moments[-1])}" in said
+    with pytest.raises(UsageError, match="would be guesses"):
+        score_everyone(replace(settings, as_of=night), "churn_28d", None, dry_run=False, as_of=night)
 
 
 def gateless(home: Settings, folder: Path) -> Settings:
