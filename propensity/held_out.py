@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, time
+from contextlib import closing
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from propensity.evaluated import PAGE, UNSURE, interval, number, write_page
 from propensity.evaluated_groups import heard
 from propensity.sheets import show, told
 from propensity.tables import say
+from serving.ledger import Ledger, exists
 from training.realised import Effect, Realised, realised
 from training.reported import Reports, reports_of
 
@@ -41,7 +43,9 @@ def evaluate_holdout(
     found = realised(log, policy, since, length, shop.margin_rate, look, reports, of)
     sheet, headline = realised_sheet(found), headline_of(found, shop.currency)
     say(told(headline, language))
-    notes = [note for note in (*found.warnings, found.told_contacted, found.told_exposed) if note is not None]
+    early = _early(settings, since, policy.starts)
+    said = (*found.warnings, early, found.told_contacted, found.told_exposed)
+    notes = [note for note in said if note is not None]
     for note in notes:
         say(f"- {told(note, language)}")
     show(sheet, language)
@@ -58,7 +62,8 @@ def evaluate_holdout(
 
 
 def matured(settings: Settings, remember: bool = True) -> Held:
-    """What the last window proved that is final, of windows one after another since the policy's date.
+    """What the last window proved that is final, of windows one after another since the policy's date, or the
+    first decision, if that came later: whom other systems contacted before is no doing of the policy's.
 
     Each window is one look, however often it is shown; remember: it counts as one for later looks.
     """
@@ -70,14 +75,21 @@ def matured(settings: Settings, remember: bool = True) -> Held:
             "The policy holds nobody out, so what marketing brings is not known: set `holdout` in shop.toml.",
             "策略未设对照组，因此无法得知营销带来的效果：请在 shop.toml 中设置 `holdout`。",
         ))  # fmt: skip
-    begins = datetime.combine(policy.starts, time(), shop.zone).astimezone(UTC)
     length, grace = days * DAY, shop.grace_days * DAY
+    begins = _begins(settings, policy.starts)
+    if begins is None:
+        return Held(None, words(
+            "Nothing was decided yet: the first window begins with the first decision, and what marketing "
+            "brings can be known {n} days after it at the earliest.",
+            "尚无决策：首个窗口自首次决策开始，营销效果最早在其{n}天后可知。", n=days + shop.grace_days,
+        ))  # fmt: skip
     over = (min(now - grace, log.complete_until) - begins) // length  # windows that are final
     if over < 1:
         return Held(None, words(
             "The first window of {n} days since {since} is final on {day}; until then nothing is claimed.",
             "自{since}起的首个{n}天窗口于{day}成熟；在此之前不作任何结论。", n=days,
-            since=say_day(policy.starts), day=say_day((begins + length + grace).astimezone(shop.zone).date()),
+            since=say_day(begins.astimezone(shop.zone).date()),
+            day=say_day((begins + length + grace).astimezone(shop.zone).date()),
         ))  # fmt: skip
     since = begins + (over - 1) * length
     try:
@@ -90,6 +102,29 @@ def matured(settings: Settings, remember: bool = True) -> Held:
     if remember:
         _remember(settings, policy.salt, since, days)
     return Held(found, headline_of(found, shop.currency))
+
+
+def _begins(settings: Settings, starts: date) -> datetime | None:
+    """When the policy of that date began to hold anybody out: with the first decision. None: not yet."""
+    if not exists(settings):
+        return None
+    with closing(Ledger(settings)) as ledger:
+        first = ledger.begins()
+    if first is None or first > settings.now():
+        return None
+    return max(first, datetime.combine(starts, time(), shop_of(settings).zone).astimezone(UTC))
+
+
+def _early(settings: Settings, since: datetime, starts: date) -> Words | None:
+    """What is to be said of a window that begins before the first decision."""
+    begins = _begins(settings, starts)
+    if begins is None or begins <= since:
+        return None
+    return words(
+        "The window begins before the first decision, of {at}: what was sent until then is no doing of the "
+        "policy's. Ask with --since {at}",
+        "窗口早于首次决策（{at}）：此前的发送与该策略无关。请使用 --since {at}", at=iso(begins),
+    )  # fmt: skip
 
 
 def final_reports(settings: Settings, log: Log, since: datetime, days: int) -> Reports:

@@ -35,7 +35,7 @@ from features.errors import (
     IdempotencyConflict,
     UnknownDecision,
 )
-from features.moments import to_us
+from features.moments import from_us, to_us
 from features.policy import Budget
 from features.settings import Settings
 from features.tombstones import Tombstones
@@ -221,6 +221,12 @@ class Ledger:
         """
         which = f"coalesce(unit, '') = ? AND as_of >= ?{'' if parts else ' AND follows IS NULL'}"
         yield from self._entries(which, (unit or "", 0 if since is None else to_us(since)))
+
+    def begins(self) -> datetime | None:
+        """When the first decision about a person was taken; None: none was."""
+        with self._used("read"):
+            row = self._db.execute("SELECT min(as_of) FROM decisions WHERE unit IS NULL", ()).fetchone()
+        return None if row is None or row[0] is None else from_us(row[0])
 
     def following(self, decision_id: str) -> Iterator[Entry]:
         """The parts for persons of the bundle that was decided for a wider unit, as `entries`."""

@@ -139,9 +139,9 @@ def _ledger(settings: Settings) -> None:
                 ("waiting", "staff", "person", at), ("taken", "staff", "person", at),
                 ("nothing", None, "automatic", at), ("old", "sms", "automatic", NOW - 20 * DAY),
             ):  # fmt: skip
-                entry = _entry(id, channel, route, when)
-                held = Reservation(when, None, when.date(), entry.scenario or "", entry.cost or 0.0)
-                ledger.append(entry, b"{}", held if channel else None)
+                one = entry(id, channel, route, when)
+                held = Reservation(when, None, when.date(), one.scenario or "", one.cost or 0.0)
+                ledger.append(one, b"{}", held if channel else None)
         told: list[Delivery | Outcome] = [
             Delivery(source="x", id="1", decision_id="answered", status="delivered", at=at),
             Delivery(
@@ -155,7 +155,8 @@ def _ledger(settings: Settings) -> None:
         assert {type(one).__name__ for one in ledger.report(told, NOW)} == {"Reported"}
 
 
-def _entry(id: str, channel: str | None, route: str, at: datetime) -> Entry:
+def entry(id: str, channel: str | None, route: str, at: datetime) -> Entry:
+    """A decision by hand."""
     answer = {
         "customer_id": f"who-{id}", "action": "greeting_by_staff" if channel == "staff" else "visit_coupon",
         "channel": channel, "valid_until": iso(NOW + 2 * DAY), "route": route,

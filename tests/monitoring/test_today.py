@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,6 +19,7 @@ from click.testing import CliRunner, Result
 from mornings import NOW, finding, morning, verdict
 from two_days import CAME, FIRST, SECOND, WENT
 
+from features.describe.say import day
 from features.files import write_atomically
 from features.inbox import Arrival, Inbox
 from features.moments import DAY, iso
@@ -29,6 +32,7 @@ from monitoring.today.lights import lights
 from monitoring.today.page import files
 from propensity import main
 from serving import due, score_store
+from serving.ledger import Ledger
 
 UNKNOWN = Held(None, Words("not yet", "尚无"))
 
@@ -395,6 +399,7 @@ def test_the_holdout_is_looked_at_once_a_window(tmp_path: Path) -> None:
         for n in range(2000)
     ]  # fmt: skip
     write_home_log(settings, {"customers": people, "orders": orders}, NOW)
+    decide(settings, NOW - 330 * DAY)
     days = [replace(settings, as_of=NOW - n * DAY) for n in range(3)]
     found = [matured(one) for one in days]
     assert all(one.found is not None for one in found)
@@ -409,3 +414,58 @@ def test_the_holdout_is_looked_at_once_a_window(tmp_path: Path) -> None:
     young = matured(replace(settings, as_of=NOW - 320 * DAY))
     assert young.found is None
     assert "The first window of 28 days" in young.headline.en
+
+
+def test_the_holdout_is_judged_from_the_first_decision_on(tmp_path: Path) -> None:
+    """Else a newsletter of before the launch makes the groups incomparable for weeks after it: nothing is
+    claimed, though nobody who is held out was contacted since."""
+    from mornings import write_home_log
+
+    from propensity.held_out import evaluate_holdout, matured
+
+    settings = morning(tmp_path)
+    launch = NOW - 36 * DAY + timedelta(hours=10)
+    before = launch - timedelta(hours=3)
+    people = [
+        {"customer_id": f"h{n:04}", "at": NOW - 300 * DAY, "known_at": NOW - 300 * DAY} for n in range(2000)
+    ]
+    orders = [
+        {"order_id": f"o{n}", "customer_id": f"h{n:04}", "at": NOW - (n % 60 + 1) * DAY, "amount": 10,
+         "known_at": NOW - (n % 60 + 1) * DAY, "channel": "store", "discount": 0}
+        for n in range(2000)
+    ]  # fmt: skip
+    letters = [
+        {"contact_id": f"n{n}", "customer_id": f"h{n:04}", "at": before, "known_at": before,
+         "action": "newsletter", "channel": "email"}
+        for n in range(2000)
+    ]  # fmt: skip
+    write_home_log(settings, {"customers": people, "orders": orders, "contacts": letters}, NOW)
+    shutil.rmtree(settings.home / "ledger")
+    none = matured(settings)
+    assert none.found is None
+    assert "Nothing was decided yet" in none.headline.en
+    assert "35 days after it at the earliest" in none.headline.en, "28 of the window, 7 for reports"
+    assert "35天" in none.headline.zh
+    decide(settings, launch)
+    soon = matured(replace(settings, as_of=NOW - 10 * DAY))
+    assert soon.found is None
+    first, final = (day(at.date()).en for at in (launch, launch + 35 * DAY))
+    assert f"since {first} is final on {final}" in soon.headline.en
+    over = matured(settings)
+    assert over.found is not None
+    assert over.found.since == launch
+    assert not over.found.warnings
+    assert "cannot be compared" not in over.headline.en
+    said = tmp_path / "holdout.html"
+    assert evaluate_holdout(settings, launch - timedelta(days=1), None, "en", said) == 3, "as asked for"
+    assert f"Ask with --since {iso(launch)}" in said.read_text("utf-8")
+    assert evaluate_holdout(settings, launch, None, "en", said) == 0
+    assert "Ask with --since" not in said.read_text("utf-8")
+
+
+def decide(settings: Settings, at: datetime) -> None:
+    """The first decision of a home."""
+    from mornings import entry
+
+    with closing(Ledger(settings)) as ledger, ledger.deciding():
+        ledger.append(entry("first", None, "automatic", at), b"{}")
