@@ -176,15 +176,15 @@ def _excess(over: Float64, anew: Bool) -> Float64:
     days together say stands out, and no further."""
     known = np.nan_to_num(over)
     up, down = (
-        np.maximum(_days(*side), np.where(anew, np.minimum(_pooled(*side), 1), 0)) for side in (known, -known)
+        np.maximum(_days(*np.maximum(side, 0)), np.where(anew, np.minimum(_pooled(*side), 1), 0))
+        for side in (known, -known)
     )
     return np.where(np.isnan(over[-1]), np.nan, np.where(up >= down, up, -down))
 
 
 def _days(first: Float64, second: Float64, last: Float64) -> Float64:
-    """How far above 0 two of three days are, or the last is far: in what one of them is."""
-    two = _second(*(np.maximum(day, 0) for day in (first, second, last)))
-    return np.asarray(np.maximum(two, last / ALONE))
+    """How far above 0 two of three days are, or the last is far: in what one of them is. None is below 0."""
+    return np.asarray(np.maximum(_second(first, second, last), last / ALONE))
 
 
 def _pooled(first: Float64, second: Float64, last: Float64) -> Float64:
@@ -223,8 +223,10 @@ def _tops(z: Float64, anew: Bool) -> Float64:
     z = np.nan_to_num(z)
     most = np.zeros_like(z)
     for side in (z, -z):
-        three = side[:-2], side[1:-1], side[2:]
-        found = np.maximum(_days(*three), np.where(anew, _pooled(*three), 0))
+        above = np.maximum(side, 0)
+        found = _days(above[:-2], above[1:-1], above[2:])
+        if anew.any():
+            found = np.maximum(found, np.where(anew, _pooled(side[:-2], side[1:-1], side[2:]), 0))
         most[2:] = np.maximum(most[2:], found)
     blocks = -(-len(most) // BLOCK)
     padded = np.vstack([np.zeros((blocks * BLOCK - len(most), most.shape[1])), most])

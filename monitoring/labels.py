@@ -8,7 +8,7 @@ absent, not zero.
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -28,6 +28,7 @@ from monitoring.trained import thin
 from serving import releases, score_store
 from serving.cards import ModelCard
 from serving.ledger import Ledger, exists
+from serving.lots import Lots
 from serving.models import Model
 from training import labels as of_training
 from training.compare import known
@@ -77,6 +78,7 @@ class Facts:
     contacts: Sequence[tuple[str, datetime]]
     events: Sequence[tuple[int, int]]
     known_by: datetime
+    lots: Lots = field(default_factory=Lots)
 
     @classmethod
     def of(cls, settings: Settings, card: ModelCard, known_by: datetime | None = None) -> "Facts":
@@ -206,7 +208,7 @@ def joined(facts: Facts, what: Sequence[Told], days: int) -> list[Outcomes]:
         reached = of_log | _reached(facts, one, days * DAY) if facts.target.adjusted else of_log
         held = np.zeros(len(came), np.bool_)
         if reached.any():
-            held = held_out(facts.shop, one.customers.to_pylist(), one.moment, reached)
+            held = held_out(facts.shop, one.customers.to_pylist(), one.moment, reached, facts.lots)
         found.append(Outcomes(one, days, came, reached, held))
     return found
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import takewhile
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -23,11 +22,10 @@ from numpy.typing import NDArray
 
 from features.compute.builds import Build
 from features.errors import FeatureMismatch, NoBuild, NotEnoughData
-from features.files import write_atomically
 from features.moments import DAY
 from features.settings import Settings
 from features.words import Words
-from monitoring import partial, performance
+from monitoring import keeping, partial, performance
 from monitoring.labels import Facts, Outcomes, Told, backfilled, joined, may_be_asked, told, told_at
 from monitoring.partial import Curve, Past
 from monitoring.performance import Estimated, Judged, Rows, Spreads, State
@@ -253,11 +251,11 @@ class _Judge:
         card = self._model.card
         file = self._settings.home / "profiles" / "labels" / card.name / f"{card.version}-{days}.json"
         if days not in self._partial:
-            kept = _read(file, card)
-            self._partial[days] = (kept.curve, kept.spreads) if kept else self._learnt(days)
-            if kept is None:
-                learnt = _Kept(card.trained_on, *self._partial[days])
-                write_atomically(file, msgspec.json.encode(learnt))
+            known = keeping.read(file, _Kept)
+            if known is None or known.trained_on != card.trained_on:
+                known = _Kept(card.trained_on, *self._learnt(days))
+                keeping.write(file, known)
+            self._partial[days] = known.curve, known.spreads
         return self._partial[days]
 
     def _learnt(self, days: int) -> tuple[Curve, Spreads]:
@@ -282,15 +280,6 @@ class _Kept(msgspec.Struct, frozen=True):
     trained_on: TrainedOn
     curve: Curve
     spreads: Spreads
-
-
-def _read(file: Path, card: ModelCard) -> _Kept | None:
-    """None: it was not learnt yet, or not of this model, or the file is no good and is made again."""
-    try:
-        kept = msgspec.json.decode(file.read_bytes(), type=_Kept)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
-    return kept if kept.trained_on == card.trained_on else None
 
 
 def _past(whole: Outcomes, short: Outcomes, codes: _Codes) -> Past:

@@ -15,11 +15,10 @@ import numpy as np
 
 from features.compute.builds import Build
 from features.definitions import Feature
-from features.files import write_atomically
 from features.log import Log
 from features.moments import DAY
 from features.shop import Shop
-from monitoring import joint
+from monitoring import joint, keeping
 from monitoring.baseline import BACK, BEFORE, FIRST, NEAR
 from monitoring.histograms import Float32
 from monitoring.occasions import Occasion, Occasions, amid
@@ -175,9 +174,9 @@ def of_release(
     """Today against a week ago, beside other weeks, which are kept from run to run; today is not: what is
     published may have been corrected since, or spoilt. None where the log has too few weeks."""
     path, today = store.folder / "separable.json", day_of(moment)
-    empty = _Kept((), {}, joint.RECIPE)
-    kept = msgspec.json.decode(path.read_bytes(), type=_Kept) if path.exists() else empty
-    kept = kept if kept.recipe == empty.recipe else empty
+    kept = keeping.read(path, _Kept)
+    if kept is None or kept.recipe != joint.RECIPE:
+        kept = _Kept((), {}, joint.RECIPE)
 
     def rows(days: Sequence[int]) -> dict[int, Float32]:
         moments = [moment - (today - day) * DAY for day in days]
@@ -186,5 +185,5 @@ def of_release(
 
     weeks = Weeks(day_of(log.starts_at) + YOUNGEST + 8, rows, [*kept.columns], kept.auc)
     found = weeks.compared(today, occasions, names)
-    write_atomically(path, msgspec.json.encode(_Kept(tuple(weeks.columns), weeks.auc, joint.RECIPE)))
+    keeping.write(path, _Kept(tuple(weeks.columns), weeks.auc, joint.RECIPE))
     return found

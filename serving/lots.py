@@ -17,6 +17,20 @@ def in_holdout(customer_ids: Sequence[str], salt: str, share: float) -> Bools:
     return np.array([int.from_bytes(d, "big") < limit for d in digests], dtype=np.bool_)
 
 
+class Lots:
+    """Lots of holdouts, each asked once: most customers come again at every moment that is looked at."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, float], dict[str, bool]] = {}
+
+    def in_holdout(self, customer_ids: Sequence[str], salt: str, share: float) -> Bools:
+        """As `in_holdout`."""
+        known = self._known.setdefault((salt, share), {})
+        new = [id for id in customer_ids if id not in known]
+        known.update(zip(new, in_holdout(new, salt, share).tolist(), strict=True))
+        return np.fromiter((known[id] for id in customer_ids), np.bool_, len(customer_ids))
+
+
 def draw(
     eligible: Bools, worth: Floats, explore: float, seeds: NDArray[np.uint64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Bools, Floats]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from features.errors import SettingsError
 from features.log import Log
 from features.shop import Shop
-from serving.lots import in_holdout
+from serving.lots import Lots
 
 BY_CHANCE = 0.001  # that nobody of a holdout is contacted, were its customers contacted like the others
 LEAST = 500  # rows of each kind, treated and not: with fewer, nothing is adjusted
@@ -51,18 +51,18 @@ def adjustable(flags: NDArray[np.bool_]) -> bool:
 
 
 def held_out(
-    shop: Shop, ids: Sequence[str], moment: datetime, treated: NDArray[np.bool_]
+    shop: Shop, ids: Sequence[str], moment: datetime, treated: NDArray[np.bool_], lots: Lots | None = None
 ) -> NDArray[np.bool_]:
     """Whom the policy in force at a moment holds out, if they were left alone: bool [n], else all False.
 
     A policy is a promise of its shop; a log that contacts some of its holdout, or hardly anybody else,
-    holds no holdout of that moment.
+    holds no holdout of that moment. lots: of whoever asks for many moments.
     """
     try:
         policy = shop.policy(moment)
     except SettingsError:  # none was in force yet
         return np.zeros(len(ids), np.bool_)
-    held = in_holdout(ids, policy.salt, policy.holdout)
+    held = (lots or Lots()).in_holdout(ids, policy.salt, policy.holdout)
     others = treated[~held]
     by_chance = (1 - others.mean()) ** int(held.sum()) if len(others) else 1.0
     real = not treated[held].any() and by_chance < BY_CHANCE

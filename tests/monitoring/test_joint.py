@@ -1,10 +1,14 @@
 """What no column shows by itself: rows of other customers are told, another week of the same shop is not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from monitoring import keeping
 from monitoring.joint import ENOUGH, FEWEST, separable, steady
+from monitoring.weeks import _Kept
 
 Matrix = NDArray[np.float32]
 COLUMNS = 8
@@ -106,3 +110,16 @@ def test_columns_whose_relation_changes_every_week_are_left_out_and_the_fault_is
     assert len(kept) >= 5
     assert separable(before[:, kept], after[:, kept]).auc <= ENOUGH
     assert separable(before[:, kept], mixed(after)[:, kept]).auc > 0.7
+
+
+def test_a_week_that_was_not_judged_is_kept_as_such(tmp_path: Path) -> None:
+    """Else the night after it cannot read what it has kept, and judges nothing at all."""
+    few = separable(week(1, 20), week(2, 20))
+    keeping.write(tmp_path / "separable.json", _Kept((3, 5), {20_000: few.auc, 20_007: 0.5}))
+    found = keeping.read(tmp_path / "separable.json", _Kept)
+    assert found is not None
+    assert np.isnan(found.auc[20_000])
+    assert (found.columns, found.auc[20_007]) == ((3, 5), 0.5)
+    assert keeping.read(tmp_path / "nothing.json", _Kept) is None
+    (tmp_path / "separable.json").write_text('{"columns": [1', "utf-8")
+    assert keeping.read(tmp_path / "separable.json", _Kept) is None, "half a file is begun anew"

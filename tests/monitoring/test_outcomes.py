@@ -320,3 +320,15 @@ def test_the_verdict_is_the_first_that_is_said(world: World) -> None:
     assert said.zh.startswith("“不下单”每预期100次，实际发生")
     assert outcome_words.told(last, "ranking").en.startswith("it tells worse than at its test who will")
     assert "AUC" not in said.en.split(". ")[0], "each check says its own"
+
+
+def test_what_was_learnt_of_shorter_labels_outlives_the_snapshots_it_was_learnt_from(world: World) -> None:
+    """Else every night learns it anew, for a fifth of its time, and is told nothing early once the snapshots
+    of the training are deleted."""
+    world.log()
+    held = gathered(world)
+    build = Build.open(world.settings)
+    for moment in MOMENTS:
+        if moment <= JUDGED:
+            build.path(moment).unlink()
+    assert gathered(world) == held

@@ -13,7 +13,7 @@ from features.log import Log
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
-from serving.lots import in_holdout
+from serving.lots import Lots, in_holdout
 from serving.models import IdentityCalibration
 from training import candidates, contacts_page, describe
 from training.backtest import Step
@@ -70,6 +70,18 @@ def test_a_holdout_is_believed_only_if_the_log_left_it_alone() -> None:
     for nobody in (careless, seldom, np.zeros(4_000, bool)):
         assert not held_out(shop, ids, M, nobody).any()
     assert not held_out(shop, ids, parse_moment("2016-06-01"), kept).any()  # before the policy
+
+
+def test_lots_that_are_asked_once_are_the_same() -> None:
+    """Else a night that looks at many moments takes others for the holdout than decisions did."""
+    lots, ids = Lots(), [f"c{number}" for number in range(500)]
+    for some, salt, share in (
+        (ids[:300], "a", 0.2), (ids[200:], "a", 0.2), (ids[::-1], "a", 0.2), (ids, "b", 0.2), (ids, "a", 0.5),
+        (["c1", "c1", "new"], "a", 0.2), ([], "a", 0.2),
+    ):  # fmt: skip
+        found = lots.in_holdout(some, salt, share)
+        assert found.dtype == np.bool_
+        assert found.tolist() == in_holdout(some, salt, share).tolist()
 
 
 def test_the_level_is_told_of_those_left_alone_the_holdout_and_the_contacted_apart() -> None:
