@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from features.errors import UsageError
 from features.exported import contact_id
 from features.ingestion.ingest import Ingested, take
 from features.log import LEDGER
@@ -34,22 +33,23 @@ KINDS: Mapping[Type, str] = {
 @dataclass(frozen=True)
 class Exported:
     """How many rows went into the log; ingested: None if there was nothing to take in. shared: messages to a
-    group or everyone that were sent, of which none is a customer's contact."""
+    group or everyone that were sent, of which none is a customer's contact. begun: False without a ledger."""
 
     contacts: int
     responses: int
     ingested: Ingested | None
     shared: int = 0
+    begun: bool = True
 
 
 def export(settings: Settings, dry_run: bool = False) -> Exported:
     """Take what the ledger knows to have happened into the log, again and again: nothing is in it twice.
 
     A contact is in it once a delivery says that it was sent; so no reserved contact that never happened is.
-    UsageError if there is no ledger.
+    Before the first decision there is nothing, which is no fault: a night's script begins with it.
     """
     if not exists(settings):
-        raise UsageError(f"there is no ledger in {settings.home}: `propensity decide` begins one")
+        return Exported(0, 0, None, begun=False)
     exponent = shop_of(settings).exponent
     with closing(Ledger(settings)) as ledger, TemporaryDirectory(prefix="propensity-") as scratch:
         folder = Path(scratch)

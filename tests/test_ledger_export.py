@@ -183,3 +183,18 @@ def test_an_export_again_changes_nothing_and_survives_what_the_log_goes_through(
     done = export(settings)
     assert done.contacts == 1
     assert {row["customer_id"] for row in Log.open(settings).read("contacts").to_pylist()} == {"bert"}
+
+
+def test_a_night_before_the_first_decision_has_nothing_to_take(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a script that is right for every night stops on its first, at its first command."""
+    monkeypatch.setenv("PROPENSITY_HOME", str(settings.home))
+    monkeypatch.setenv("PROPENSITY_SHOP", str(settings.shop))
+    before = Log.open(settings).fingerprint
+    for more in ([], ["--dry-run"]):
+        done = CliRunner().invoke(main, ["ledger", "export", *more])
+        assert done.exit_code == 0, done.output
+        assert f"there is no ledger in {settings.home}: nothing to take in" in done.output
+    assert Log.open(settings).fingerprint == before
+    assert not (settings.home / "ledger").exists(), "looking for one begins none"

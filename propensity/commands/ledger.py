@@ -19,11 +19,19 @@ def ledger_export(dry_run: bool) -> None:
 
     The next `propensity features build` counts them, and training sees them. A marketing contact is taken
     once `POST /v1/deliveries` says that it was sent or delivered. What went to a group or to everyone is no
-    customer's contact, and is not taken. Again changes nothing.
+    customer's contact, and is not taken. Again changes nothing; before the first decision, too, there is
+    nothing to take, and that is no error.
     """
     from propensity.exported import export
 
-    done = export(settings_of(), dry_run)
+    settings = settings_of()
+    done = export(settings, dry_run)
+    if not done.begun:
+        click.echo(
+            f"nothing was decided yet, so there is no ledger in {settings.home}: nothing to take in. "
+            "`propensity decide` or POST /v1/decisions begins one"
+        )
+        return
     if done.shared:
         click.echo(
             f"messages sent to a group or to everyone: {done.shared:,}; they are no customer's contact, and "
