@@ -69,8 +69,8 @@ def section(title: Content, *body: Content, note: Content = "", open: bool = Tru
     return Html(f"<details{' open' if open else ''}>{head}{intro}{inside}</details>")
 
 
-def banner(tone: Literal["good", "bad"], *parts: Content) -> Html:
-    """What a reader in a hurry should take away, in the colour of good or of bad news."""
+def banner(tone: Literal["good", "warning", "bad"], *parts: Content) -> Html:
+    """What a reader in a hurry should take away, in the colour of good news, of bad, or of what can wait."""
     return Html(f'<p class="banner {tone}">{" ".join(map(html, parts))}</p>')
 
 
@@ -236,6 +236,7 @@ th { text-align: left; color: var(--soft); font-weight: 600; } td, th { padding:
 @media (min-width: 40.01rem) { th { word-break: keep-all; } td, th { min-width: 4rem; } }
 .banner { padding: .7rem 1rem; border-left: .4rem solid; border-radius: .4rem; background: var(--card);
   font-size: 1.15rem; } .banner.good { border-color: #2e8b57; } .banner.bad { border-color: #c0392b; }
+.banner.warning { border-color: #b26a00; }
 .tiles { display: flex; flex-wrap: wrap; gap: .5rem; margin: .8rem 0; } .tiles div { flex: 1 1 7.5rem;
   background: var(--card); border-radius: .6rem; padding: .5rem .8rem; } .tiles dt { color: var(--soft); }
 .tiles dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums; }

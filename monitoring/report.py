@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 
@@ -14,11 +15,11 @@ from features.pages import page as document
 from features.words import Words
 from monitoring.episodes import Episode
 from monitoring.evidence import Evidence
-from monitoring.findings import STATUSES, UNRELEASED, Finding, scores, worst
+from monitoring.findings import STATUSES, UNRELEASED, Finding, Status, scores, worst
 from monitoring.measures import wider
 from monitoring.messages import USABLE
 from monitoring.panels import Panel, Shift
-from monitoring.verdicts import Verdict, behind, first_of_kind, unreleased
+from monitoring.verdicts import Verdict, behind, first_of_kind, unjudged, unreleased
 
 PAST = 90  # days of a figure's picture
 MOST = 12  # figures of a model that are shown, the furthest first
@@ -33,6 +34,7 @@ OWNER = {
     "models": Words("models", "模型"),
     "operations": Words("operations", "运营"),
 }
+_TONES: dict[Status, Literal["good", "warning", "bad"]] = {"ok": "good", "warning": "warning", "page": "bad"}
 _DATA_ALONE = Words("Nothing to do: the data are as usual.", "无需处理：数据正常。")
 _ALL = Words("Nothing to do: data and models are as usual.", "无需处理：数据与模型均正常。")
 _URGENT = {
@@ -53,7 +55,7 @@ def page(
     alone = unreleased(verdict.evidence, verdict.findings)
     return document(
         Words(f"Monitoring of {day}", f"{day} 监控报告"),
-        banner("bad" if wrong else "good", headline(wrong, alone), *_why(about)),
+        banner(_TONES[worst(wrong)], headline(wrong, alone), *_why(about)),
         paragraph(with_code(UNRELEASED)) if alone else "",
         paragraph(with_code(later)) if (later := behind(verdict.moment, verdict.shop)) else "",
         _wider(verdict),
@@ -63,6 +65,7 @@ def page(
         *(_model(seen, verdict) for seen in verdict.evidence),
         _tables(verdict),
         _indicators(verdict),
+        _unjudged(verdict),
         _closer(verdict) if verdict.evidence else "",
         language=language,
     )
@@ -112,6 +115,15 @@ def _wider(verdict: Verdict) -> Content:
             f"今日{said.zh}。较小的异常可能漏报；数据整体缺失或单位错误仍会发现。",
         )
     )
+
+
+def _unjudged(verdict: Verdict) -> Content:
+    """By name, what the line only counts."""
+    names = unjudged(verdict.findings, verdict.asked)
+    if not names:
+        return ""
+    en, zh = ", ".join(one.en for one in names), "、".join(one.zh for one in names)
+    return paragraph(Words(f"Not judged yet: {en}.", f"暂不判断：{zh}。"))
 
 
 def topics(findings: Iterable[Finding]) -> list[list[Finding]]:

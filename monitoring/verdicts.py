@@ -15,7 +15,7 @@ from pathlib import Path
 from features.compute import engine
 from features.compute.builds import Build
 from features.definitions import catalogue
-from features.describe.say import table
+from features.describe.say import count, table
 from features.errors import FeatureMismatch, NoBuild, PropensityError, ReleaseError
 from features.log import Log
 from features.moments import DAY, iso
@@ -146,7 +146,7 @@ def run(
         whole,
         settings.now(),
         status,
-        _line(status, moment, whole, findings, seen, of_shop, checks),
+        _line(status, moment, whole, findings, seen, of_shop),
         tuple(findings),
         tuple(seen),
         of_shop,
@@ -266,9 +266,8 @@ def _line(
     findings: list[Finding],
     seen: list[Evidence],
     shop: ShopEvidence,
-    checks: Mapping[str, Check],
 ) -> Words:
-    """The verdict in one line: what is wrong, or that nothing is, and what could not be judged yet."""
+    """The verdict in one line: what is wrong, or that nothing is; last, how much could not be judged yet."""
     wrong = [one for one in findings if one.status != "ok"]
     said = [one.said for one in wrong]
     names = ", ".join(one.card.name for one in seen)
@@ -278,19 +277,17 @@ def _line(
     if unreleased(seen, findings):
         said.append(UNRELEASED)
     others = ", ".join(f.subject for f in findings if f.words == _NOT_COMPARED)
-    if others:
+    if others and not said:  # beside anything else it is no news
         said.append(Words(f"{others}: {_NOT_COMPARED.en}", f"{others}：{_NOT_COMPARED.zh}"))
     if first := first_of_kind(seen, shop):
         judged = wider(first)
         said.append(Words(f"judged {judged.en}", judged.zh))
     if later := behind(moment, shop):
         said.append(later)
-    unjudged = _unjudged(findings, checks)
+    if (n := len({one.check for one in findings if one.value != one.value})) > 0:
+        said.append(count(n, "check not judged yet", "项检查暂不判断", "checks not judged yet"))
     en = "; ".join(words.en.removesuffix(".") for words in said)
     zh = "；".join(words.zh.removesuffix("。") for words in said)
-    if unjudged:
-        en += f"; not judged yet: {', '.join(one.en for one in unjudged)}"
-        zh += f"；暂不判断：{'、'.join(one.zh for one in unjudged)}"
     day = iso(until)[:10]
     return Words(f"{status} as of {day}: {en}", f"{_SAID[status]}（截至{day}）：{zh}")
 
@@ -308,7 +305,7 @@ def behind(moment: datetime, shop: ShopEvidence) -> Words | None:
     )
 
 
-def _unjudged(findings: Iterable[Finding], checks: Mapping[str, Check]) -> list[Words]:
+def unjudged(findings: Iterable[Finding], asked: Mapping[str, Words]) -> list[Words]:
     """Every check that could not be judged; where it could be of others, of what it could not."""
     lacking: dict[str, list[Words]] = defaultdict(list)
     told = set[str]()
@@ -320,7 +317,7 @@ def _unjudged(findings: Iterable[Finding], checks: Mapping[str, Check]) -> list[
             told.add(one.check)
     found = []
     for name, subjects in sorted(lacking.items()):
-        said = Words(name, checks[name].words.zh if name in checks else name)
+        said = Words(name, asked[name].zh if name in asked else name)
         if name in told:
             en, zh = (several([getattr(one, tongue) for one in subjects]) for tongue in ("en", "zh"))
             said = Words(f"{said.en} of {en}", f"{said.zh}（{zh}）")

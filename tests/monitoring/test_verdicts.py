@@ -34,8 +34,9 @@ from features.settings import Settings
 from features.words import Words
 from monitoring import Verdict, alerts, closer, profiles, profiling, report, written
 from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
+from monitoring.findings import Finding
 from monitoring.panels import Panel
-from monitoring.verdicts import _unjudged
+from monitoring.verdicts import _NOT_COMPARED, _line, unjudged
 from monitoring.weeks import Separable
 from propensity.checked import check_everything
 from propensity.shops import TEMPLATES
@@ -116,6 +117,35 @@ def test_the_first_line_of_the_page_says_the_likely_cause(in_cents: InCents) -> 
     assert f"可能原因：{unit.zh}。" in first
 
 
+def test_a_warning_has_a_colour_of_its_own(in_cents: InCents) -> None:
+    """Else what can wait for the morning looks like what cannot, and soon nobody runs for either."""
+    wrong = found("orders", "fields", 1.0, status="warning")
+    mild = report.page(replace(in_cents.verdict, status="warning", findings=(wrong,)))
+    first = mild.split('<p class="banner warning">')[1].split("</p>")[0]
+    assert "Worth a look today" in first
+    assert "今天请查看" in first
+    assert '<p class="banner bad">' not in mild
+    bar = {tone: re.search(rf"\.banner\.{tone} {{ border-color: (#\w{{6}})", mild)[1] for tone in TONES}  # type: ignore[index]
+    assert len(set(bar.values())) == 3
+    for card in re.findall(r"--card: (#\w{6})", mild):
+        assert contrast(bar["warning"], card) >= 3, "as for whatever is not text"
+
+
+TONES = ("good", "warning", "bad")
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, as WCAG 2 has it."""
+
+    def light(colour: str) -> float:
+        parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_a_steady_shop_is_quiet_and_says_what_it_could_not_judge(shop: Shop) -> None:
     """Else: a verdict that always warns is never read."""
     shop.publish()
@@ -152,9 +182,36 @@ def test_a_check_that_was_judged_of_some_is_not_called_unjudged() -> None:
     """Else: the line warns of an indicator, and says that indicators are not judged yet."""
     of = [found("orders", "indicators"), found("health", "indicators", nan, status="ok")]
     whole = [found(NAME, "ranking", nan, status="ok")]
-    said = _unjudged([*of, *whole], by_name())
+    said = unjudged([*of, *whole], {name: check.words for name, check in by_name().items()})
     assert [one.en for one in said] == ["indicators of health", "ranking"]
     assert said[0].zh == "每日经营指标（health）"
+
+
+def test_what_is_not_judged_is_counted_at_the_end_and_named_in_the_report(in_cents: InCents) -> None:
+    """Else the line says the same forty words every night, and the news of a night is lost in them."""
+    verdict = in_cents.verdict
+    names = unjudged(verdict.findings, verdict.asked)
+    assert names
+    of = "check" if len(names) == 1 else "checks"
+    assert verdict.words.en.endswith(f"; {len(names)} {of} not judged yet")
+    assert verdict.words.zh.endswith(f"；{len(names)}项检查暂不判断")
+    assert not any(one.en in verdict.words.en for one in names)
+    assert f"Not judged yet: {', '.join(one.en for one in names)}." in in_cents.told
+    assert f"暂不判断：{'、'.join(one.zh for one in names)}。" in in_cents.told
+
+
+def test_a_model_that_is_not_compared_is_no_news(in_cents: InCents) -> None:
+    """Else a segmentation that loads is told of every night, beside what is wrong."""
+    segments = Finding(
+        subject="segmentation", check="readable", status="ok", value=0.0, limit=1.0, words=_NOT_COMPARED,
+        owner="models", topic="segmentation", asks=_NOT_COMPARED,
+    )  # fmt: skip
+    of, day = in_cents.verdict, in_cents.verdict.moment
+    line = _line(of.status, day, day, [segments, *of.findings], of.evidence, of.shop)
+    assert "segmentation" not in line.en + line.zh
+    assert line == of.words
+    alone = _line("ok", day, day, [segments], [], of.shop)
+    assert "segmentation: loads" in alone.en, "of nothing else there is anything to say"
 
 
 def test_what_is_published_is_what_is_judged(shop: Shop) -> None:
@@ -351,7 +408,7 @@ def test_the_report_says_first_what_happened_and_fits_a_phone(in_cents: InCents,
         assert words in page
     for name in {one.check for one in verdict.findings} - {"indicators"}:  # those say what each is
         assert all(escape(words) in page for words in verdict.asked[name]), name
-    assert page.index('<p class="banner bad">') < page.index("What to do:") < page.index("Check")
+    assert page.index('<p class="banner warning">') < page.index("What to do:") < page.index("Check")
     drawn = verdict.closer.read_text("utf-8")
     assert "spend_90d" in drawn
     assert "groups_left_30d" not in drawn, "what did not move is not drawn"
