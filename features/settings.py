@@ -35,7 +35,7 @@ class Settings:
     api_keys:     client name -> key (PROPENSITY_API_KEYS, "journeys:KEY,ops:KEY")
     keys:         the file of callers' keys (PROPENSITY_KEYS, default keys.json in the home), such as one that
                   another host keeps and that is mounted here
-    stale_after:  age of published features from which answers say `stale` (PROPENSITY_STALE_HOURS, 36)
+    stale_after:  age of published features from which answers say `stale` (PROPENSITY_STALE_HOURS, 50)
     expire_after: age from which nothing is answered (PROPENSITY_EXPIRE_DAYS, 14)
     online:       where packed rows are: "sqlite", a file in the home, or redis://[user:password@]host:port/db,
                   rediss:// with TLS, a database of its own (PROPENSITY_ONLINE, sqlite)
@@ -69,7 +69,7 @@ class Settings:
     keys: Path | None = None
     host: str = "127.0.0.1"
     port: int = 3000
-    stale_after: timedelta = timedelta(hours=36)
+    stale_after: timedelta = timedelta(hours=50)
     expire_after: timedelta = timedelta(days=14)
     online: str = field(default="sqlite", repr=False)  # may hold a password
     online_timeout: timedelta = timedelta(milliseconds=250)
@@ -129,7 +129,7 @@ class Settings:
                 else None,
                 host=environ.get("PROPENSITY_HOST", "127.0.0.1"),
                 port=_port(environ.get("PROPENSITY_PORT") or "3000"),
-                stale_after=timedelta(hours=_number(environ, "PROPENSITY_STALE_HOURS", 36)),
+                stale_after=timedelta(hours=_number(environ, "PROPENSITY_STALE_HOURS", 50)),
                 expire_after=timedelta(days=_number(environ, "PROPENSITY_EXPIRE_DAYS", 14)),
                 online=_online(environ.get("PROPENSITY_ONLINE", "")),
                 online_timeout=timedelta(
