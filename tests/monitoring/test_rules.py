@@ -34,7 +34,7 @@ HEALTHY = {
 Case = tuple[dict[str, str | None], str, dict[str, str]]
 CASES: dict[str, Case] = {  # what is otherwise, after how long, and with which labels it fires
     "PropensityServiceAway": ({AGE: None}, "6m", {"severity": "page"}),
-    "PropensityFeaturesStale": ({AGE: "140000x400"}, "16m", {"severity": "warning"}),
+    "PropensityFeaturesStale": ({AGE: "190000x400"}, "16m", {"severity": "warning"}),
     "PropensityFeaturesExpired": ({AGE: "1300000x400"}, "6m", {"severity": "page"}),
     "PropensityErrors": ({REQUESTS % 500: "0+12x400"}, "30m", {"severity": "page"}),
     "PropensitySlow": ({SLOW % "0.1": "0+500x400"}, "30m", {"severity": "warning"}),
