@@ -288,7 +288,7 @@ def test_a_verdict_of_a_later_moment_is_not_known_yet(copied: Settings) -> None:
 
 
 def test_stale_features_show_without_a_run(copied: Settings) -> None:
-    assert lights(replace(copied, as_of=NOW + timedelta(days=2))).data.colour == "warning"
+    assert lights(replace(copied, as_of=NOW + timedelta(days=3))).data.colour == "warning"
     found = lights(replace(copied, as_of=NOW + timedelta(days=20)))
     assert found.data.colour == "page"
     assert "run `propensity ingest`" in found.data.words.en
