@@ -208,7 +208,7 @@ def separable(evidence: Evidence) -> Reading:
             words=Words("not judged yet: fewer than four weeks to compare", "暂不判断：可比较的周数不足四周"),
         )
     value = found.excess
-    if evidence.panel.wide():
+    if evidence.panel.wide() and not found.near:  # its limits are wide by then
         value = float(widened(np.asarray(value)))
     words = Words(
         f"of a customer of this week and a like one of the last, it shows in {_pairs(found.now)} of cases "

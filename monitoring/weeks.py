@@ -128,7 +128,7 @@ def _by(apart: joint.Apart, columns: Sequence[int], names: Sequence[str]) -> tup
 def undisturbed(told: Mapping[int, float], occasions: Occasions) -> tuple[float, ...]:
     """Of weeks by their day those that no occasion touches; if these are too few, the half that is told apart
     least."""
-    usual = tuple(value for day, value in told.items() if not any(True for _ in touching(day, occasions)))
+    usual = tuple(value for day, value in told.items() if not any(touching(day, occasions)))
     return usual if len(usual) >= FEWEST else tuple(sorted(told.values())[: max(FEWEST, len(told) // 2)])
 
 

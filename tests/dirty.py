@@ -1,12 +1,16 @@
 """Small shops with dirty files, written by a test and brought in by a mapping."""
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+import propensity
 from features.ingestion.ingest import Count, Ingested, ingest
 from features.log import Log
 from features.settings import Settings
@@ -120,3 +124,10 @@ def rewrite(path: Path, how: Callable[[dict[str, str]], Mapping[str, str]], enco
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows({**row, **how(row)} for row in rows)
+
+
+def run(settings: Settings, *command: str, **env: str) -> Result:
+    """A command in a shop's home, as its user types it; env: more of the environment."""
+    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
+    unset = {name: None for name in os.environ if name.startswith("PROPENSITY_")}
+    return CliRunner().invoke(propensity.main, [*command], env={**unset, **here, **env})

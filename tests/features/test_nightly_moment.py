@@ -1,14 +1,11 @@
 """The moment that nobody names: a night's commands need no option, in whatever zone the shop's days are."""
 
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from dirty import TILL, bring_in, write_shop
+from dirty import TILL, bring_in, run, write_shop
 
-import propensity
 from features.log import Log
 from features.moments import iso, midnight, parse_moment
 from features.settings import Settings
@@ -25,12 +22,6 @@ def shop_of(folder: Path, zone: str, until: str) -> Settings:
     settings = write_shop(folder, mapping, {"orders.csv": "no,who,day,paid\n" + rows}, zone=zone)
     bring_in(settings)
     return settings
-
-
-def run(settings: Settings, *command: str, **env: str) -> Result:
-    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
-    unset = {name: None for name in os.environ if name.startswith("PROPENSITY_")}
-    return CliRunner().invoke(propensity.main, [*command], env={**unset, **here, **env})
 
 
 @pytest.mark.parametrize(

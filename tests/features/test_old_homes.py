@@ -1,7 +1,6 @@
 """A home of an older version: every command works on it, or says which command brings it up to date."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from contextlib import closing
@@ -12,10 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
-from dirty import TILL, bring_in, write_shop
+from dirty import TILL, bring_in, run, write_shop
 
-import propensity
 from features import online
 from features.compute.engine import build
 from features.files import sha256
@@ -68,12 +65,6 @@ def home(tmp_path: Path) -> Settings:
     settings = write_shop(tmp_path, f"[mapping.till]\n{TILL}[mapping.web]\n{WEB}", files)
     bring_in(settings)
     return settings
-
-
-def run(settings: Settings, *command: str, **env: str) -> Result:
-    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
-    unset = {name: None for name in os.environ if name.startswith("PROPENSITY_")}
-    return CliRunner().invoke(propensity.main, [*command], env={**unset, **here, **env})
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,11 @@
 """A sentence that names a remedy must name one that works: whoever reads it does just that."""
 
-import os
 import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from dirty import TILL, bring_in, write_shop
+from dirty import TILL, bring_in, run, write_shop
 
-import propensity
 from features.settings import Settings
 
 ROWS = "".join(f"{n},c{n % 5},2024-0{1 + n // 28}-{1 + n % 28:02},5\n" for n in range(80))
@@ -21,12 +18,6 @@ def shop(tmp_path: Path) -> Settings:
     settings = write_shop(tmp_path, "[mapping.till]\n" + TILL, files, zone="America/New_York")
     bring_in(settings)
     return settings
-
-
-def run(settings: Settings, *command: str, **env: str) -> Result:
-    here = {"PROPENSITY_HOME": str(settings.home), "PROPENSITY_SHOP": str(settings.shop)}
-    unset = {name: None for name in os.environ if name.startswith("PROPENSITY_")}
-    return CliRunner().invoke(propensity.main, [*command], env={**unset, **here, **env})
 
 
 def test_a_build_for_a_moment_after_the_logs_end_names_the_last_one_that_can_be(shop: Settings) -> None:

@@ -18,58 +18,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import watched
 from alerting import found
 from browser import look
-from watched import Shop, changed
+from watched import Shop, changed, declaring, loud, own_check
 
 import monitoring
 from benchmarks.monitoring_shop import NAME
 from features.compute.builds import Build
-from features.errors import NoBuild, UsageError
+from features.errors import NoBuild
 from features.log import Log
 from features.moments import DAY
 from features.online import OnlineRows
 from features.settings import Settings
 from features.words import Words
 from monitoring import Verdict, alerts, closer, profiles, profiling, report, written
-from monitoring.checks import CHECKS, RETRAINING, Check, Reading, by_name
+from monitoring.checks import CHECKS, RETRAINING, Check, by_name
 from monitoring.findings import Finding
 from monitoring.panels import Panel
 from monitoring.verdicts import _NOT_COMPARED, _line, unjudged
 from monitoring.weeks import Separable
-from propensity.checked import check_everything
-from propensity.shops import TEMPLATES
 from serving import releases
 from serving.models import Model
 
 JOINT = by_name()["joint"]
 
 
-@pytest.fixture(scope="module")
-def steady(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return watched.steady(tmp_path_factory)
-
-
 @pytest.fixture
 def shop(steady: Shop, tmp_path: Path) -> Shop:
     return steady.copy(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def usual(steady: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """With its last day published as it is: take copies."""
-    shop = steady.copy(tmp_path_factory.mktemp("usual"))
-    shop.publish()
-    return shop
-
-
-@pytest.fixture(scope="module")
-def fewer(steady: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """With a last day on which seven of eight customers are missing: take copies."""
-    shop = steady.copy(tmp_path_factory.mktemp("fewer"))
-    shop.publish(lambda rows: rows.take(pa.array(np.arange(0, len(rows), 8))))
-    return shop
 
 
 class InCents(NamedTuple):
@@ -100,10 +76,6 @@ def in_cents(steady: Shop, tmp_path_factory: pytest.TempPathFactory) -> InCents:
         patch.setattr(closer, "write", lambda *of: (order.append("drawn"), drawn(*of)))
         verdict = monitoring.run(shop.settings, tell=tell)
     return InCents(shop, verdict, order, told[0])
-
-
-def loud(verdict: Verdict) -> dict[str, str]:
-    return {f"{f.subject} {f.check}": f.status for f in verdict.findings if f.status != "ok"}
 
 
 def test_the_first_line_of_the_page_says_the_likely_cause(in_cents: InCents) -> None:
@@ -253,8 +225,8 @@ def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_
     first = {len(seen.panel.native) - 1: ("a show",)}
     wide = replace(seen.panel, judged=replace(seen.panel.judged, wide=first))
 
-    def status(auc: float, panel: Panel, *amid: str) -> str:
-        apart = Separable(auc, (0.5, 0.5, 0.5), 20_000, ("spend_90d",), amid)
+    def status(auc: float, panel: Panel, *amid: str, near: tuple[str, ...] = ()) -> str:
+        apart = Separable(auc, (0.5, 0.5, 0.5), 20_000, ("spend_90d",), amid, near)
         found = JOINT.measure(replace(seen, panel=panel, separable=apart))
         assert [one.name for one in found.contributors] == ["spend_90d"]
         assert "AUC" not in "".join(found.words), "it is read by whoever runs a shop"
@@ -264,6 +236,9 @@ def test_around_the_first_of_its_kind_weeks_may_differ_more_and_a_wrong_join_is_
     assert [status(auc, usual) for auc in (0.52, 0.55, 0.6)] == ["ok", "warning", "page"]
     assert [status(auc, usual, "a sale") for auc in (0.54, 0.56, 0.61)] == ["ok", "warning", "page"]
     assert [status(auc, wide) for auc in (0.6, 0.63, 0.7)] == ["ok", "warning", "page"]
+    for panel in (usual, wide):  # near two occasions limits are as wide as near one
+        told = [status(auc, panel, near=("a sale",)) for auc in (0.6, 0.63, 0.75)]
+        assert told == ["ok", "warning", "page"]
 
 
 def test_customers_that_go_missing_are_seen(fewer: Shop, tmp_path: Path) -> None:
@@ -464,109 +439,6 @@ def test_every_check_has_words_reasons_and_advice(check: Check) -> None:
     assert check.status(check.warning - 1e-9) == "ok"
     assert check.status(check.warning) in ("warning", "page")
     assert check.status(float("nan")) == "ok"
-
-
-def declaring(shop: Shop, folder: Path, *checks: str) -> Settings:
-    """The settings of a copy of the shop whose shop.py has those checks too."""
-    assert shop.settings.shop is not None
-    own = folder / "own"
-    shutil.copytree(shop.settings.shop, own, ignore=shutil.ignore_patterns("truth"))
-    with (own / "shop.py").open("a") as declarations:
-        declarations.write(
-            "\nfrom features.words import Words\n"
-            "from monitoring.checks import Check, Reading\n"
-            f"CHECKS = [{', '.join(checks)}]\n"
-        )
-    return replace(shop.settings, shop=own)
-
-
-def own_check(name: str, measure: str, of: str = "release") -> str:
-    return (
-        f"Check(name={name!r}, words=Words('a', 'b'), warning=1, page=2, reason='always warns', of={of!r},\n"
-        f"    measure=lambda evidence: {measure})"
-    )
-
-
-def test_a_shops_own_check_is_picked_up(usual: Shop, tmp_path: Path) -> None:
-    """Else: adding a check takes an edit of the product."""
-    shop = usual.copy(tmp_path)
-    settings = declaring(shop, tmp_path, own_check("own", "Reading(1.5, Words('our own', '自定义'))"))
-    verdict = monitoring.run(settings, html=False)
-    assert loud(verdict) == {f"{NAME} own": "warning"}
-    assert f"{NAME}: our own" in verdict.words.en
-    assert verdict.exit_code == 3
-
-
-def test_the_example_of_a_check_in_a_new_shop_is_asked(usual: Shop, tmp_path: Path) -> None:
-    """Else: whoever takes it off its # learns that it is broken from the first run."""
-    example = TEMPLATES["shop.py"].partition("# from monitoring.checks import")[2]
-    code = re.sub(r"^( *)# ?", r"\1", f"# from monitoring.checks import{example}", flags=re.MULTILINE)
-    settings = declaring(usual.copy(tmp_path), tmp_path)
-    with (settings.shop / "shop.py").open("a", encoding="utf-8") as declarations:
-        declarations.write(code)
-    verdict = monitoring.run(settings, html=False, keep=False)
-    found = next(one for one in verdict.findings if one.check == "few_orders")
-    assert (found.subject, found.status) == ("log", "ok")
-    assert "orders on the last day" in found.words.en
-
-
-def test_check_names_an_own_check_that_raises_before_the_night_does(usual: Shop, tmp_path: Path) -> None:
-    """Else: it is accepted by day, and says nothing of the first outage."""
-    asked = {"of_shop": "shop", "of_each": "table", "of_model": "release"}
-    copy = usual.copy(tmp_path)
-    settings = declaring(copy, tmp_path, *(own_check(name, "1 / 0", of) for name, of in asked.items()))
-    problems, said = check_everything(settings, 5)
-    for name in ("of_shop", "of_each"):
-        line = (settings.shop / "shop.py").read_text("utf-8").split(f"name={name!r}")[0].count("\n") + 2
-        place = f"ZeroDivisionError ({settings.shop / 'shop.py'}, line {line})"
-        assert sum(f"own check {name} is broken" in one and place in one for one in problems) == 1
-    assert "were not run: of_model" in said
-    monitoring.run(settings, html=False)
-    problems, said = check_everything(settings, 5)
-    assert sum("own check of_model is broken" in one for one in problems) == 1
-    assert "were not run" not in said
-    _, said = check_everything(replace(settings, home=tmp_path / "none"), 5)
-    assert "values and own checks not checked: no log yet" in said
-
-
-def test_a_shops_own_check_that_fails_is_told_and_stops_no_other(
-    fewer: Shop, undrawn: None, tmp_path: Path
-) -> None:
-    """Else: one slip in shop.py, and on the day of an outage nobody is told of it."""
-    asked = {"of_shop": "shop", "of_each": "indicator", "of_model": "release"}
-    settings = declaring(
-        fewer.copy(tmp_path),
-        tmp_path,
-        *(own_check(name, "{}['li@example.com']", of) for name, of in asked.items()),
-        own_check("of_nothing", "None", "shop"),
-        own_check("of_words", "Reading(None, Words('a', 'b'))", "shop"),
-        own_check("sound", "Reading(0, Words('fine', '正常'))", "shop"),
-    )
-    verdict = monitoring.run(settings)
-    status = loud(verdict)
-    assert f"{NAME} population" in status
-    broken = {f.subject: f for f in verdict.findings if f.check == "runs" and f.status == "warning"}
-    assert sorted(broken) == sorted((*asked, "of_nothing", "of_words"))
-    lines = (settings.shop / "shop.py").read_text("utf-8").splitlines()
-    for name in asked:
-        line = next(n for n, text in enumerate(lines, 1) if f"name={name!r}" in text) + 1
-        assert f"KeyError ({settings.shop / 'shop.py'}, line {line})" in broken[name].words.en
-        assert sum(f.subject == name for f in verdict.findings) == 1
-    assert "gives no Reading" in broken["of_nothing"].words.en
-    assert "li@example.com" not in (verdict.folder / "verdict.json").read_text("utf-8")
-    assert next(f for f in verdict.findings if f.subject == "sound").status == "ok"
-    assert verdict.page is not None
-    assert "the shop&#x27;s own check of_shop is broken" in verdict.page.read_text("utf-8")
-
-
-def test_declarations_that_cannot_be_meant_are_refused() -> None:
-    def nothing(_: object) -> Reading:
-        return Reading(0, Words("", ""))
-
-    with pytest.raises(UsageError, match="not above page"):
-        Check(name="x", words=Words("a", "b"), warning=2, page=1, reason="because", measure=nothing)
-    with pytest.raises(UsageError, match="declared twice"):
-        by_name(CHECKS[:1])
 
 
 def test_a_fault_of_one_table_is_one_message(in_cents: InCents) -> None:

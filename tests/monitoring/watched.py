@@ -20,6 +20,7 @@ from features.compute import engine
 from features.log import Log
 from features.moments import DAY
 from features.settings import Settings
+from monitoring import Verdict
 
 CUSTOMERS, DAYS = 2_000, 300  # it ends late in October: between National Day and 11.11
 Change = Callable[[pa.Table], pa.Table]
@@ -73,3 +74,29 @@ def _make(folder: Path) -> None:
     before = replace(settings, as_of=moment - DAY)
     online.publish(before, engine.build(before, [moment - DAY])[0], moment - DAY)
     monitoring.run(before, html=False, keep=False)
+
+
+def loud(verdict: Verdict) -> dict[str, str]:
+    """What is not ok, by subject and check."""
+    return {f"{f.subject} {f.check}": f.status for f in verdict.findings if f.status != "ok"}
+
+
+def declaring(shop: Shop, folder: Path, *checks: str) -> Settings:
+    """The settings of a copy of the shop whose shop.py has those checks too."""
+    assert shop.settings.shop is not None
+    own = folder / "own"
+    shutil.copytree(shop.settings.shop, own, ignore=shutil.ignore_patterns("truth"))
+    with (own / "shop.py").open("a") as declarations:
+        declarations.write(
+            "\nfrom features.words import Words\n"
+            "from monitoring.checks import Check, Reading\n"
+            f"CHECKS = [{', '.join(checks)}]\n"
+        )
+    return replace(shop.settings, shop=own)
+
+
+def own_check(name: str, measure: str, of: str = "release") -> str:
+    return (
+        f"Check(name={name!r}, words=Words('a', 'b'), warning=1, page=2, reason='always warns', of={of!r},\n"
+        f"    measure=lambda evidence: {measure})"
+    )
