@@ -154,7 +154,7 @@ def test_what_the_monitoring_says_of_itself_is_drawn_also_where_nothing_is_on(
     until(lambda: drawn(on) == {"page": [0], "warning": [0]}, why=lambda: str(drawn(on)))
     assert drawn(waits) == {"{{sink}} {{state}}": [0, 0]}, "a sink that took all it was sent"
     (age,) = drawn(since)[""]
-    assert 0 <= age < 300
+    assert -1 < age < 300, "of the moment of the question, which a scrape under way may be a little past"
     hushed = watched.run("silence", "customers", "--until", "2018-03-01", "--reason", "r", "--by", "li")
     assert hushed.exit_code == 0, hushed.output
     watched.day(
