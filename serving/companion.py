@@ -27,6 +27,7 @@ class Companion:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="propensity-fresh", daemon=True)
 
     def start(self) -> None:
@@ -36,7 +37,11 @@ class Companion:
     def stop(self) -> None:
         """End what we started."""
         self._stopping.set()
+        _starve(self._process)
         if self._thread.is_alive():
+            self._thread.join(PATIENCE)
+        if self._thread.is_alive() and self._process is not None:
+            self._process.kill()
             self._thread.join()
 
     def _keep(self) -> None:
@@ -46,23 +51,24 @@ class Companion:
             self._stopping.wait(AGAIN)
 
     def _run(self) -> None:
-        process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [sys.executable, "-m", "features.fresh", "--while-fed"],
             stdin=subprocess.PIPE,
             env=environment_of(self._settings),
             start_new_session=True,  # Ctrl-C is for the service, which then ends this
         )
-        assert process.stdin is not None
-        while process.poll() is None and not self._stopping.wait(0.05):
-            pass
-        process.stdin.close()
-        try:
-            code = process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
+        if self._stopping.is_set():  # meanwhile, so that `stop` saw none
+            _starve(process)
+        code = process.wait()  # in one sleep: a look now and then would take turns with what answers
+        _starve(process)
         if not self._stopping.is_set() and code != fresh.TAKEN:
             report.warning("fresh rows: the process ended with %d; starting another", code)
+
+
+def _starve(process: subprocess.Popen[bytes] | None) -> None:
+    """Close its standard input, upon which it ends."""
+    if process is not None and process.stdin is not None:
+        process.stdin.close()
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
