@@ -161,7 +161,7 @@ class Shop:
         places = (self.place(name, of) for _, name, of in sorted(said))
         return next((place for place in places if place != path), path)
 
-    def raised(self, error: Exception) -> str | None:
+    def raised(self, error: BaseException) -> str | None:
         """The file and the last line of its shop.py that an error passed; None if it passed none."""
         path = self.folder / "shop.py"
         place = _raised_at(error, path)
@@ -282,7 +282,7 @@ def _module(path: Path) -> object:
     return module
 
 
-def _raised_at(error: Exception, path: Path) -> str:
+def _raised_at(error: BaseException, path: Path) -> str:
     """`path, line N` of the file's last line that an error passed. A frame has a file's whole path."""
     whole = str(path.absolute())
     lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == whole]

@@ -29,7 +29,7 @@ def ask(check: Check, subject: str, evidence: Any, shop: Shop) -> Finding:
             gives = "it gives no Reading with Words", "未返回带Words的Reading"
             return _broken(check, *gives, shop.place(check.name, "CHECKS"))
         return finding(check, subject, reading)
-    except Exception as error:  # whatever a shop's own code raises
+    except (Exception, SystemExit) as error:  # whatever a shop's own code raises
         if check in CHECKS:
             raise
         # the error's text may hold values of customers, its type does not

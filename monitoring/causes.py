@@ -240,6 +240,34 @@ def renamed(out: Iterable[Shift], panel: Panel) -> tuple[Words, Words] | None:
     return None
 
 
+def ended(out: Iterable[Shift], panel: Panel) -> tuple[Words, Words] | None:
+    """A value that no row of the last day has, and no other took its place: what is lost, and what to do."""
+    for shift in out:
+        if shift.subject.kind != "share" or shift.excess > 0 or shift.now > 0:
+            continue
+        rows = _rows(panel, shift.subject)
+        if shift.was * float(np.median(rows[-1 - USUAL : -1])) < FEWEST:
+            continue
+        (table,) = shift.subject.tables
+        column, value = shift.subject.name.removeprefix(f"{table}."), shift.subject.value
+        column = column.removesuffix(f".{value}")
+        return (
+            Words(
+                f"no row with {column} {value} came: a file or a source is missing, or it ended",
+                f"{column}为{value}的数据未到达：文件或来源缺失，或该业务已停止",
+            ),
+            Words(
+                f"Ask the source's owner for the rows with {column} {value}. If they are missing, have the "
+                "files sent again, then `propensity ingest` and `propensity features build`; nothing is "
+                "counted twice. If it ended, nothing is to be done.",
+                f"请向数据源负责人索取{column}为{value}的数据。若有缺失，请重新送达文件并运行 "
+                "`propensity ingest` 与 `propensity features build`（不会重复计数）；"
+                "若业务已停止，无需处理。",
+            ),
+        )
+    return None
+
+
 def _rows(panel: Panel, of: Subject) -> Float64:
     """[days]: how many rows its table received."""
     place = next(n for n, one in enumerate(panel.subjects) if one.kind == "rows" and one.tables == of.tables)

@@ -4,6 +4,7 @@ To add one, add it to CHECKS (or to CHECKS in a shop's shop.py): `propensity mon
 alerts and the tests pick it up by themselves.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ BY_ITSELF = {
     RUNS: Words("Whether the shop's own check runs", "自定义检查能否运行"),
     RETRAINING: Words("Whether to train again", "是否需重新训练"),
 }
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class Check:
     def __post_init__(self) -> None:
         if strange := misfits(self):
             raise UsageError(f"check {self.name}: {'; '.join(strange)}")
+        if not _NAME.fullmatch(self.name):  # `|` and blanks part the names of alerts
+            raise UsageError(f"check {self.name!r}: a name is of a-z, 0-9 and _, and begins with a letter")
         if not self.warning <= self.page or not self.reason:
             raise UsageError(
                 f"check {self.name}: give a warning that is not above page, and the reason for both"

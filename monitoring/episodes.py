@@ -215,8 +215,12 @@ def having_told(
 
 
 def follows(episode: Episode, fault: Episode) -> bool:
-    """Whether an alert is what a table's fault, which was told as urgently, does to a feature or a figure."""
-    return episode.finding.of != "table" and fault.told_as in ("page", episode.severity)
+    """Whether an alert is what a table's fault, which was told as urgently, does to a feature or a figure; or
+    the same table's, which began to show within a day of it."""
+    one, other = episode.finding, fault.finding
+    began = None if one.since is None or other.since is None else abs((one.since - other.since).days)
+    same = one.subject == other.subject and began is not None and began <= 1
+    return (one.of != "table" or same) and fault.told_as in ("page", episode.severity)
 
 
 def joining(episode: Episode, fault: Episode) -> Episode:

@@ -110,7 +110,7 @@ def population(evidence: Evidence) -> Reading:
     now, was = shift.now, shift.was
     words = Words(f"{now:,.0f} customers to speak of", f"目标客群{now:,.0f}人")
     if abs(shift.excess) >= 1:
-        words = Words(f"{words.en}, {was:,.0f} before", f"{words.zh}，此前{was:,.0f}人")
+        words = Words(f"{words.en}, {was:,.0f} expected", f"{words.zh}，应有{was:,.0f}人")
     empty = NEVER if now == 0 else abs(shift.excess)
     return Reading(value=empty, words=words, since=shift.since)
 

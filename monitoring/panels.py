@@ -50,8 +50,9 @@ class Subject:
 
 @dataclass(frozen=True)
 class Shift:
-    """What stands out. excess: 1 is at the limit; negative: below. was, now: what people read. peak: what it
-    was on one of the two days before, where that is why it stands out, and it is back by now."""
+    """What stands out. excess: 1 is at the limit; negative: below. was, now: what people read; of rows, was
+    is what was due on that day. peak: what it was on one of the two days before, where that is why it stands
+    out, and it is back by now."""
 
     subject: Subject
     excess: float
@@ -106,6 +107,9 @@ class Panel:
         before = self.native[max(0, start - LAG - TRAIL) : max(1, start - LAG + 1), column]
         known = before[np.isfinite(before)]
         was, now = float(known.mean()) if len(known) else float("nan"), float(self.native[place, column])
+        expected = float(self.judged.expected[place, column])
+        if self.subjects[column].kind == "rows" and np.isfinite(expected):  # of a Wednesday, or of a holiday
+            was = float(np.expm1(expected))
         lately = self.native[max(0, place - 2) : place, column]
         peak = float(max(lately, key=lambda value: abs(value - was), default=now))
         back = bool(out[place]) and abs(now - was) < abs(peak - was) / 2
@@ -383,6 +387,6 @@ _SAID: dict[str, Words] = {
         "{name}: {now} outside what training saw, {was} before", "{name}：{now}超出训练范围，此前{was}"
     ),
     "count": Words("{name}: {now}, {was} before", "{name}：{now}，此前{was}"),
-    "rows": Words("{name}: {now}, {was} before", "{name}：{now}，此前{was}"),
+    "rows": Words("{name}: {now}, {was} expected", "{name}：{now}，应有{was}"),
     "share": Words("{name}: {now}, {was} before", "{name}：{now}，此前{was}"),
 }

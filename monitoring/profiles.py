@@ -8,10 +8,12 @@ Columns are the features that the release reads and `probability`; rows are the 
 population. The day that is published is counted from its snapshot, as it is answered from. Other days are
 computed from the log as it was known then, and not kept but as their histograms: two years of a shop are
 megabytes. A day is counted once (`profiling.py`); a run that was cut short goes on where it stopped. Where
-the log tells otherwise of whole days by now, as a file was mended, the last ones since are counted anew.
+the log tells otherwise of whole days by now, as a file was mended, the last ones since are counted anew. A
+file that is damaged is as if it were not there, until its days are counted again.
 """
 
 import io
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,14 +31,15 @@ from numpy.typing import NDArray
 from features.compute.builds import Build, first_difference
 from features.definitions.units import CODES
 from features.errors import FeatureMismatch
-from features.files import write_atomically
+from features.files import NO_JSON, write_atomically
 from features.moments import to_us
 from features.settings import Settings
 from monitoring.histograms import BINS, Edges, Float32, Float64, Histograms, Int64
 from serving.models import Model
 
-PROBABILITY = "probability"
+PROBABILITY, REFERENCE = "probability", "reference"
 AGAIN = 10  # days that are counted anew: older ones stand in no reference, and a few teach little
+_log = logging.getLogger("propensity.monitoring")
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,11 @@ class Store:
 
     def reference(self) -> tuple[Edges, Histograms] | None:
         """The edges, and the training's histograms; None before the first backfill."""
-        path = self.folder / "reference.parquet"
+        path = self.folder / f"{REFERENCE}.parquet"
         if not path.exists():
             return None
-        table = pq.read_table(path, partitioning=None)
+        if (table := _read_whole(path)) is None:
+            return None
         used = table["used"].to_numpy()
         # An older file has neither: its days were counted as if all were codes, and go on so.
         none = np.zeros(len(used), np.float32)
@@ -132,7 +136,9 @@ class Store:
         table = table.append_column("upper", _list_array([*edges.each()], "float32"))
         table = table.append_column("used", [edges.used]).append_column("exact", [edges.exact])
         table = table.append_column("step", [edges.step]).append_column("slack", [edges.slack])
-        _write(self.folder / "reference.parquet", table)
+        for month in self._months():  # what was counted between edges that are gone
+            month.unlink()
+        _write(self.folder / f"{REFERENCE}.parquet", table)
         return edges
 
     def days(self) -> set[int]:
@@ -140,14 +146,15 @@ class Store:
         return {
             day
             for path in self._months()
-            for day in pq.read_table(path, columns=["day"], partitioning=None)["day"].unique().to_pylist()
+            if (table := _read_whole(path, ["day"])) is not None
+            for day in table["day"].unique().to_pylist()
         }
 
     def add(self, counted: Mapping[int, Histograms]) -> None:
         """Add days to their months' files; a day that is there already stays as it was."""
         for month, days in groupby(sorted(counted), key=_month):
             path = self.folder / f"{month}.parquet"
-            old = [pq.read_table(path, partitioning=None)] if path.exists() else []
+            old = [table] if path.exists() and (table := _read_whole(path)) is not None else []
             there = set(old[0]["day"].unique().to_pylist()) if old else set()
             new = [(day, counted[day]) for day in days if day not in there]
             if new:
@@ -157,8 +164,7 @@ class Store:
         """Forget days, so that they are counted anew."""
         for month in {_month(day) for day in days}:
             path = self.folder / f"{month}.parquet"
-            if path.exists():
-                table = pq.read_table(path, partitioning=None)
+            if path.exists() and (table := _read_whole(path)) is not None:
                 _write(path, table.filter(~pc.field("day").isin(list(days))))
 
     def outdated(self, build: Build, until: datetime) -> set[int]:
@@ -166,7 +172,12 @@ class Store:
         path = self.folder / "counted.json"
         if not path.exists():
             return set()
-        old = msgspec.json.decode(path.read_bytes(), type=_Counted)
+        try:
+            old = msgspec.json.decode(path.read_bytes(), type=_Counted)
+        except NO_JSON as error:
+            _log.warning("%s is damaged (%s): the last days are counted anew", path, error)
+            days = self.days()
+            return {day for day in days if day >= max(days) - AGAIN}
         if old.digests == build.digests:
             return set()
         ended = f"{min(old.until, until):%Y-%m-%d}"  # of that day more may have come
@@ -190,7 +201,7 @@ class Store:
             )
         until = np.iinfo(np.int64).max if until is None else until
         months = [path for path in self._months() if _month(since) <= path.stem]
-        tables = [pq.read_table(path, partitioning=None) for path in months]
+        tables = [table for path in months if (table := _read_whole(path)) is not None]
         table = pa.concat_tables(tables) if tables else _table(self.columns, [])
         day = table["day"].to_numpy()
         table = table.filter(pa.array((day >= since) & (day <= until)))
@@ -213,6 +224,21 @@ class Store:
 
     def _months(self) -> list[Path]:
         return sorted(self.folder.glob("????-??.parquet"))
+
+
+def _read_whole(path: Path, columns: list[str] | None = None) -> pa.Table | None:
+    """What a file holds; None of one that cannot be read, or is of another month than its name says."""
+    try:
+        table = pq.read_table(path, columns=columns, partitioning=None)
+        days = {*table["day"].unique().to_pylist()}
+    except (pa.ArrowException, KeyError, OSError) as error:
+        why = str(error).partition("\n")[0]
+    else:
+        if path.stem == REFERENCE or {_month(day) for day in days} == {path.stem}:
+            return table
+        why = "days of another month"
+    _log.warning("%s is damaged (%s): its days are counted again", path, why)
+    return None
 
 
 def _whole(digests: Mapping[str, Mapping[str, str]], ended: str) -> dict[str, dict[str, str]]:

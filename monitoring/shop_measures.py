@@ -83,6 +83,8 @@ def table(*kinds: str) -> Callable[[tuple[ShopEvidence, str]], Reading]:
             cause, advice = column
         elif (renamed := causes.renamed(out, panel)) is not None:
             cause, advice = renamed
+        elif (none := causes.ended(out, panel)) is not None:
+            cause, advice = none
         else:
             cause = causes.unit(out) or causes.nothing(out) or causes.moved(out)
         since = min(shift.since for shift in out)

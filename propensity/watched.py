@@ -11,9 +11,9 @@ import numpy as np
 from features.compute.builds import Build
 from features.describe.say import table
 from features.describe.sheets import Cell, Sheet
-from features.errors import UsageError
+from features.errors import NoBuild, UsageError
 from features.log import Log
-from features.moments import DAY
+from features.moments import DAY, iso
 from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
@@ -105,6 +105,11 @@ def backfill(settings: Settings, days: int, dry_run: bool, progress: Progress) -
         for name in releases.names(settings)
         if isinstance(model := releases.load(settings, name).model, Model)
     ]
+    if published.moment > settings.now():
+        raise NoBuild(
+            f"the published features are of {iso(published.moment)}, later than {iso(settings.now())}: days "
+            "are counted up to what is published. Leave --as-of out"
+        )
     moments = [m for n in range(days) if (m := published.moment - n * DAY) > log.starts_at]
     lacking = {
         profiles.day_of(moment)
@@ -131,6 +136,9 @@ def explained(verdict: Verdict, subject: str | None, name: str | None, days: int
         return
     subject, check = subject.split("|", 1) if "|" in subject else (subject, None)
     name = name or check
+    table, dot, _ = subject.partition(".")
+    if dot and name is None and table in verdict.shop.tables:  # a figure of a table, as messages write it
+        subject, name = table, subject
     places, said = _places(verdict, subject), _said(verdict, subject)
     if name is not None:
         asked = [one for one in said if one.check == name] or _of_shop(verdict, subject, name)

@@ -1,7 +1,7 @@
 """Two lights, data and models, as the last run of the monitoring left them; grey where nothing is known.
 
 Read from home/reports/*/verdict.json. What a verdict says holds for the day that it was made for: an older
-one is told, and is not a light.
+one, or one of what was published before, is told, and is not a light.
 """
 
 from collections.abc import Iterable
@@ -153,6 +153,12 @@ def _verdict(settings: Settings) -> tuple[_Verdict | None, Words | None]:
         return None, never
     verdict, _ = read[-1]
     at = verdict.at or verdict.moment
+    published = _published(settings)
+    if published is not None and verdict.moment < published <= settings.now():
+        return verdict, Words(
+            "what is published by now was not checked: run `propensity monitor run`",
+            "最新发布的数据尚未检查：请运行 `propensity monitor run`",
+        )
     if settings.now() - at <= LASTS:
         return verdict, None
     day = said_day(at.astimezone(shop_of(settings).zone).date())
@@ -161,6 +167,13 @@ def _verdict(settings: Settings) -> tuple[_Verdict | None, Words | None]:
         "自{day}起未检查：请运行 `propensity monitor run`",
         day=day,
     )  # fmt: skip
+
+
+def _published(settings: Settings) -> datetime | None:
+    try:
+        return OnlineRows.open(settings).current().moment
+    except PropensityError:  # which the light of the data says
+        return None
 
 
 def _paths(settings: Settings) -> list[Path]:

@@ -164,6 +164,19 @@ def test_what_a_fault_of_a_table_does_the_days_after_is_no_message_of_its_own(
     assert told == [("firing", 1), ("escalation", 1), ("firing", 1), ("resolved", 4)]
 
 
+@pytest.mark.parametrize(("later", "messages"), [(1, 1), (3, 2)])
+def test_what_shows_in_the_same_table_a_day_later_is_the_same_fault(
+    days: Days, hook: SignedHttp, later: int, messages: int
+) -> None:
+    """Else: a channel whose orders stop is told by its share one night, and by all orders the next."""
+    of = {"topic": OUTAGE, "owner": "data", "of": "table"}
+    share = found("orders", "fields", 1.5, since=date(2018, 1, 1), **of)
+    fewer = found("orders", "received", 1.5, since=date(2018, 1, 1 + later), **of)
+    days.day(share)
+    days.day(share, fewer)
+    assert came(hook) == [("firing", OUTAGE)] * messages
+
+
 def test_what_a_fault_does_is_told_where_it_is_more_urgent_than_the_fault(
     days: Days, hook: SignedHttp
 ) -> None:

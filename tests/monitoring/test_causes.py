@@ -263,6 +263,17 @@ def test_new_goods_beside_the_old_are_not_called_renamed() -> None:
         assert "renamed" not in (found.cause.en if found.cause else "")
 
 
+def test_a_value_of_which_nothing_came_is_asked_for_and_no_mapping_is_blamed() -> None:
+    """Else: who is told of a source that stopped compares rows that are not there with the till's."""
+    found = catalogue(food=0.0, unseen=0.0)
+    assert found.cause is not None
+    assert found.advice is not None
+    assert found.cause.en == "no row with category Food came: a file or a source is missing, or it ended"
+    assert "have the files sent again" in found.advice.en
+    assert "category为Food的数据未到达" in found.cause.zh
+    assert catalogue(food=0.05, unseen=0.0).cause is None, "some came"
+
+
 def test_what_is_back_today_says_what_it_was() -> None:
     """Else: a warning reads 2.0%, 2.0% before, and nobody knows what it is about."""
     random = np.random.default_rng(2)

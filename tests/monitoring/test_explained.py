@@ -13,7 +13,8 @@ from watched import Shop, changed
 
 import monitoring
 from benchmarks.monitoring_shop import NAME
-from features.errors import UsageError
+from features.errors import NoBuild, UsageError
+from features.moments import parse_moment
 from features.words import Words
 from monitoring import panels
 from monitoring.checks import BY_ITSELF, by_name
@@ -21,7 +22,7 @@ from monitoring.outcome_words import level, ranking
 from monitoring.panels import Shift, Subject
 from monitoring.performance import Estimate, Judged
 from monitoring.received import Figure, Received
-from propensity.watched import _day, explain, explained, runbook_of
+from propensity.watched import _day, backfill, explain, explained, runbook_of
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,9 @@ def test_whatever_a_message_can_name_is_explained(
         assert f"\n{one.check} " in capsys.readouterr().out
         for part in one.contributors:
             explained(verdict, one.subject, part.name, 3, "en")
+            if one.of == "table":
+                explained(verdict, part.name, None, 3, "en")
+                assert capsys.readouterr().out.startswith(part.name) or "." not in part.name
     for name in verdict.shop.tables:
         explained(verdict, name, "event_unnamed", 3, "en")
         assert "log|event_unnamed" in capsys.readouterr().out, "its words name the table"
@@ -159,3 +163,10 @@ def test_brackets_are_shown(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFi
     assert "[PAGE] a" in shown
     assert "[calendar] of shop.toml" in shown
     assert "[x]" in shown
+
+
+def test_days_are_not_counted_as_of_a_moment_that_knew_nothing_of_them(shop: Shop) -> None:
+    """Else: a mistyped year is answered by days that were counted, and looks like a success."""
+    with pytest.raises(NoBuild, match="later than 2021-01-01"):
+        backfill(replace(shop.settings, as_of=parse_moment("2021-01-01")), 30, True, lambda *_: None)
+    assert backfill(shop.settings, 30, True, lambda *_: None).startswith("would count ")

@@ -39,6 +39,22 @@ def test_the_example_of_a_check_in_a_new_shop_is_asked(usual: Shop, tmp_path: Pa
     assert "orders on the last day" in found.words.en
 
 
+def test_an_own_check_that_exits_ends_no_run(usual: Shop, tmp_path: Path) -> None:
+    """Else: nothing is judged that night, nobody is told, and the run says nothing."""
+    settings = declaring(usual.copy(tmp_path), tmp_path, own_check("own", "exit(5)"))
+    verdict = monitoring.run(settings, html=False, keep=False)
+    broken = next(one for one in verdict.findings if one.subject == "own")
+    assert (broken.check, broken.status) == ("runs", "warning")
+    assert "SystemExit" in broken.words.en
+
+
+@pytest.mark.parametrize("name", ["few orders", "few|orders", "Few", "", "1st"])
+def test_a_check_whose_alert_could_not_be_named_is_refused(name: str) -> None:
+    """Else: what it raises can be neither acknowledged nor silenced."""
+    with pytest.raises(UsageError, match="a name is of a-z, 0-9 and _"):
+        replace(CHECKS[0], name=name)
+
+
 def test_check_names_an_own_check_that_raises_before_the_night_does(usual: Shop, tmp_path: Path) -> None:
     """Else: it is accepted by day, and says nothing of the first outage."""
     asked = {"of_shop": "shop", "of_each": "table", "of_model": "release"}

@@ -23,6 +23,7 @@ from features.describe.say import day
 from features.files import write_atomically
 from features.inbox import Arrival, Inbox
 from features.moments import DAY, iso
+from features.online import OnlineRows
 from features.settings import Settings
 from features.words import Words
 from monitoring.indicators import named
@@ -280,6 +281,19 @@ def test_an_old_verdict_is_no_light(copied: Settings) -> None:
     assert lights(later).models.words.en == "no check since 2 Dec 2017: run `propensity monitor run`"
     verdict(copied, findings=[finding("churn_28d", "page", "predictions")])
     assert "then: churn_28d: predictions is off" in lights(later).models.words.en
+
+
+def test_what_was_published_since_is_not_called_sound(copied: Settings) -> None:
+    """Else: a night whose monitoring failed is a green lamp until a day has passed."""
+    moment = OnlineRows.open(copied).current().moment
+    verdict(copied)
+    assert lights(copied).data.colour == "ok"
+    path = verdict(copied)
+    raw = json.loads(path.read_text("utf-8")) | {"moment": iso(moment - DAY), "at": iso(NOW)}
+    write_atomically(path, json.dumps(raw).encode())
+    found = lights(copied)
+    assert (found.data.colour, found.models.colour) == ("unknown", "unknown")
+    assert "what is published by now was not checked" in found.models.words.en
 
 
 def test_a_verdict_of_a_later_moment_is_not_known_yet(copied: Settings) -> None:
