@@ -71,3 +71,4 @@ class Declared:
     readings: tuple[Reading, ...]
     complete_until: str | None  # RFC 3339
     first_day: str | None
+    whole_days: bool = False  # the day of the newest row is over

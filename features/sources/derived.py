@@ -234,11 +234,15 @@ def _identities(declared: Declared, events: list[str]) -> str:
 
 
 def _complete_until(declared: Declared, tables: list[str]) -> str:
-    """As declared; else the last midnight that everything of the source had happened by."""
+    """As declared; else the last midnight that everything of the source had happened by, or of whole days the
+    first by which it had."""
     zone = literal(declared.zone)
     if declared.complete_until:
         given = literal(declared.complete_until)
         day = len(declared.complete_until) == 10
         return f"SELECT {given}::TIMESTAMP AT TIME ZONE {zone}" if day else f"SELECT {given}::TIMESTAMPTZ"
     union = " UNION ALL ".join(f"SELECT known_at FROM {t}" for t in tables)
-    return f"SELECT (max(known_at) AT TIME ZONE {zone})::DATE::TIMESTAMP AT TIME ZONE {zone} FROM ({union})"
+    last = f"(max(known_at) AT TIME ZONE {zone})::DATE"
+    if declared.whole_days:  # what has no time is known at the midnight itself
+        last = f"((max(known_at) AT TIME ZONE {zone}) - INTERVAL 1 MICROSECOND)::DATE + 1"
+    return f"SELECT ({last})::TIMESTAMP AT TIME ZONE {zone} FROM ({union})"

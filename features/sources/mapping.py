@@ -3,7 +3,8 @@
     [mapping.web]                          # a source of that name
     folder = "data/web"                    # where its files lie; from shop.toml's folder if relative
     zone = "Europe/London"                 # of local times; default the shop's
-    complete_until = 2011-12-10            # default: the end of the last full day
+    complete_until = 2011-12-10            # default: the last midnight before the newest row
+    whole_days = true                      # or the midnight after it: files never hold a part of a day
 
     [[mapping.web.read]]                   # one kind of file
     table = "order_lines"                  # what its rows are: a table of features/tables.py
@@ -69,6 +70,9 @@ def declaration(shop: Shop, name: str, folder: Path | None = None, find: bool = 
         raise entry.error("complete_until", "a date, or a time with its offset, without quotes")
     if isinstance(until, datetime) and until.tzinfo is None:
         raise entry.error("complete_until", "a time with its offset, such as 2017-01-31T08:00:00+08:00")
+    whole_days = entry.take("whole_days", "boolean", False)
+    if whole_days and until:
+        raise entry.error("whole_days", "no such key beside complete_until, which says it by itself")
     first = entry.take("first_day", "day", None)
     readings = tuple(_reading(e, root, habits, prefix, find) for e in entry.entries("read"))
     entry.close()
@@ -81,6 +85,7 @@ def declaration(shop: Shop, name: str, folder: Path | None = None, find: bool = 
         readings,
         until.isoformat() if until else None,
         str(first) if first else None,
+        whole_days,
     )
     check_required(declared)
     return declared

@@ -238,6 +238,20 @@ def test_a_new_file_in_the_folder_lets_the_log_grow(tmp_path: Path) -> None:
     assert not bring_in(made).done.changed
 
 
+@pytest.mark.parametrize(("day", "until"), [("2024-01-02 12:00", "2024-01-03"), ("2024-01-02", "2024-01-03")])
+def test_files_of_whole_days_are_complete_a_day_earlier(tmp_path: Path, day: str, until: str) -> None:
+    """Else: features of a shop that sends a file a night are always a day older than what it knows."""
+    files = {"orders_0102.csv": f"no,who,when,paid\n1,a,{day},1\n"}
+    made = write_shop(tmp_path, ORDERS.format(more="").replace("web]", "web]\nwhole_days = true", 1), files)
+    assert bring_in(made).log.complete_until == parse_moment(until)
+    mapping = (made.shop / "shop.toml").read_text("utf-8")
+    (made.shop / "shop.toml").write_text(
+        mapping.replace("whole_days", "complete_until = 2024-01-02\nwhole_days")
+    )
+    with pytest.raises(SettingsError, match="no such key beside complete_until"):
+        bring_in(made)
+
+
 def test_another_mapping_of_the_same_files_is_ingested_again(tmp_path: Path) -> None:
     made = write_shop(
         tmp_path, ORDERS.format(more=""), {"orders.csv": "no,who,when,paid\n1,a,2024-01-01,100\n"}
