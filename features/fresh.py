@@ -30,7 +30,7 @@ from features.online import Fresh, OnlineRows, Published, erase, write_overlay
 from features.settings import Settings
 from features.tombstones import Tombstones
 
-EVERY = 0.02  # seconds between two looks at the inbox and at the pointer: some 50 microseconds each
+EVERY = 0.05  # seconds between two looks at the inbox and at the pointer: less than half a millisecond each
 AT_ONCE = 200  # customers recomputed in one go: about as long as a single one takes, twice
 RETRY = 5.0  # seconds until what failed is tried again
 
