@@ -248,21 +248,19 @@ def ended(out: Iterable[Shift], panel: Panel) -> tuple[Words, Words] | None:
         rows = _rows(panel, shift.subject)
         if shift.was * float(np.median(rows[-1 - USUAL : -1])) < FEWEST:
             continue
-        (table,) = shift.subject.tables
-        column, value = shift.subject.name.removeprefix(f"{table}."), shift.subject.value
-        column = column.removesuffix(f".{value}")
+        what = shift.subject.words
+        rows_zh = what.zh.removesuffix("的占比")
         return (
             Words(
-                f"no row with {column} {value} came: a file or a source is missing, or it ended",
-                f"{column}为{value}的数据未到达：文件或来源缺失，或该业务已停止",
+                f"no {what.en} came: a file or a source is missing, or it ended",
+                f"{rows_zh}未到达：文件或来源缺失，或该业务已停止",
             ),
             Words(
-                f"Ask the source's owner for the rows with {column} {value}. If they are missing, have the "
-                "files sent again, then `propensity ingest` and `propensity features build`; nothing is "
-                "counted twice. If it ended, nothing is to be done.",
-                f"请向数据源负责人索取{column}为{value}的数据。若有缺失，请重新送达文件并运行 "
-                "`propensity ingest` 与 `propensity features build`（不会重复计数）；"
-                "若业务已停止，无需处理。",
+                f"Ask the source's owner for {what.en}. If they are missing, have the files sent again, then "
+                "`propensity ingest` and `propensity features build`; nothing is counted twice. If it ended, "
+                "nothing is to be done.",
+                f"请向数据源负责人核实{rows_zh}。若有缺失，请重新送达文件并运行 `propensity ingest` 与 "
+                "`propensity features build`（不会重复计数）；若业务已停止，无需处理。",
             ),
         )
     return None
