@@ -82,6 +82,7 @@ class Inbox:
         self._settings = settings
         self._lock = RLock()
         self._open: sqlite3.Connection | None = None
+        self._file = 0  # the inode of what is open
 
     def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Outcome, str]]:
         """Keep what is new, all of it or nothing, and return (outcome, customer) of each, in order.
@@ -363,10 +364,13 @@ class Inbox:
             try:
                 if create:
                     make(self.path)
-                if self._open is None:
-                    self._open = opened(self.path)
+                file = self.path.stat().st_ino
+                if self._open is None or file != self._file:  # else ours goes on in a deleted file
+                    self.close()
+                    self._open, self._file = opened(self.path), file
                 yield self._open
-            except sqlite3.Error as error:
+            except (sqlite3.Error, FileNotFoundError) as error:
+                self.close()  # what could not be written when it was opened stays so for as long as it is
                 raise LogError(
                     f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "
                     "restore its backup if the file is damaged"

@@ -28,6 +28,7 @@ class Companion:
         self._settings = settings
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        self._refused = ""  # what the disk said last
         self._thread = threading.Thread(target=self._keep, name="propensity-fresh", daemon=True)
 
     def start(self) -> None:
@@ -46,8 +47,14 @@ class Companion:
 
     def _keep(self) -> None:
         while not self._stopping.is_set():
-            if not fresh.watched(self._settings):
-                self._run()
+            try:
+                if not fresh.watched(self._settings):
+                    self._run()
+                self._refused = ""
+            except OSError as error:  # of a disk that may be mended
+                if str(error) != self._refused:
+                    report.warning("fresh rows wait: %s cannot be used (%s)", error.filename, error.strerror)
+                self._refused = str(error)
             self._stopping.wait(AGAIN)
 
     def _run(self) -> None:

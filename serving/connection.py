@@ -133,6 +133,13 @@ class Connection(HttpToolsProtocol):
             and not self.parser.should_upgrade()
         )
 
+    def _should_upgrade(self) -> bool:
+        """Never: who asks for a WebSocket is answered as if he had not."""
+        return False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing that concerns who runs this."""
+
     def _keep_no_longer(self) -> None:
         self._kept = None
         if self._keeping is not None:

@@ -80,8 +80,6 @@ class Dispatch:
             answer = _problem(scope["problem"], request_id)
             await _send(send, answer, request_id, None)
             self._done(UNMATCHED, OTHER, answer.status, NO_CLIENT, request_id, started)
-        else:
-            await send({"type": "websocket.close", "code": 1000})
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -97,6 +95,9 @@ class Dispatch:
                 detail = f"{route} takes {' or '.join(allowed)}"
                 raise Problem(405, "method_not_allowed", detail, headers={"allow": ", ".join(allowed)})
             headers: Headers = dict(scope["headers"])
+            if sum(name == b"idempotency-key" for name, _ in scope["headers"]) > 1:
+                detail = "send one `Idempotency-Key`: of several nobody can tell which is to count"
+                raise Problem(400, "idempotency_key", detail)
             ask = self._handlers.answer
             scope_needed = allowed[method]
             if scope_needed is not None:

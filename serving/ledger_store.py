@@ -148,6 +148,7 @@ class SqliteStore:
         return self._db.execute(sql, values)
 
     def begin(self) -> None:
+        self._require_opened()
         if self._read_only:  # as it was opened: it stays so for as long as it is open
             self.close()
             self._open()
@@ -172,9 +173,19 @@ class SqliteStore:
         else:
             self._db.execute(ledger_schema.append_only(table, "UPDATE"))
 
-    def look(self) -> None:
-        if self.path.stat().st_ino != self._opened:  # ours goes on in a deleted file
+    def _require_opened(self) -> None:
+        """DatabaseError unless the file is the one that is open: ours would go on in a deleted one."""
+        try:
+            found = self.path.stat().st_ino
+        except FileNotFoundError:
+            raise sqlite3.DatabaseError(
+                "file was deleted: bring its backup back, and start the service again"
+            ) from None
+        if found != self._opened:
             raise sqlite3.DatabaseError("file was replaced: start the service again")
+
+    def look(self) -> None:
+        self._require_opened()
         # Ours goes on by what it has read, too. By SQLite: whoever opens the file and closes it gives up all
         # locks of the process, and the next program that ends deletes the write-ahead log under us.
         address = f"{self.path.absolute().as_uri()}?mode=ro"

@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from disks import read_only, small_disk
 
 from features.errors import LogError
 from features.inbox import Arrival, Inbox
@@ -158,6 +160,28 @@ def test_a_disk_that_refuses_is_an_error_and_keeps_what_was(inbox: Inbox) -> Non
     with pytest.raises(LogError, match="nothing was changed"):
         inbox.accept([visit("2")], NOW)
     assert inbox.last() == 1
+
+
+def test_a_file_that_was_deleted_is_made_anew_and_takes_what_comes(inbox: Inbox) -> None:
+    """Else what is accepted from then on is in a file that nobody finds."""
+    inbox.accept([visit("1")], NOW)
+    for path in inbox.folder.glob("events.sqlite*"):
+        path.unlink()
+    assert inbox.accept([visit("2")], NOW)[0][0] == "accepted"
+    with closing(sqlite3.connect(inbox.path)) as other:
+        assert other.execute("SELECT id FROM events").fetchall() == [("2",)]
+
+
+def test_a_disk_that_was_mended_is_written_again(tmp_path: Path) -> None:
+    """Else a service that was started on a read-only disk refuses every event until it is started anew."""
+    home = Settings(home=tmp_path / "disk")
+    with small_disk(home.home, 8), closing(Inbox(home)) as before, closing(Inbox(home)) as other:
+        before.accept([visit("1")], NOW)
+        read_only(other.folder, True)
+        with pytest.raises(LogError):
+            other.accept([visit("2")], NOW)
+        read_only(other.folder, False)
+        assert other.accept([visit("2")], NOW)[0][0] == "accepted"
 
 
 def _accept(home: Settings, worker: int, count: int) -> None:

@@ -103,6 +103,17 @@ def test_a_head_of_the_largest_size_is_answered_and_one_above_is_told_why(servic
     refused(asked(b"X-A: b\r\n" * MAX_HEADERS), 431, "head_too_large")
 
 
+def test_who_asks_for_a_websocket_is_answered_as_anybody(service: Running) -> None:
+    """Else: an answer that no document knows, and that is neither logged nor counted."""
+    with connected(service) as connection:
+        upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n" + upgrade + key)
+        answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b'"unauthorized"' in answer
+
+
 @pytest.mark.parametrize(
     "sent",
     [b"FOO / HTTP/1.1\r\n\r\n", b"get / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", CHUNKED + b"no number\r\n"],

@@ -15,8 +15,9 @@ from running import SERVE, Running, release, running, settings_of, small_build
 from servers_postgres import PostgresServer
 from tiny import TINY_FEATURES, TINY_MOMENT
 
-from features import online
+from features import fresh, online
 from features.settings import Settings
+from serving.companion import Companion
 from serving.ledger import Ledger
 
 # The superuser writes what nobody may write, but for these.
@@ -144,6 +145,29 @@ def test_a_file_that_was_harmed_is_told(home: Settings, harm: str) -> None:
                 ledger.with_name("ledger.sqlite-wal").write_bytes(b"")
             decide(service, "lost")
         undecided(service)
+        if harm in ("deleted", "replaced"):
+            refused = decide(service, "lost")
+            assert (refused.status_code, refused.json()["code"]) == (503, "decision"), "nobody could find it"
+
+
+def test_the_companion_goes_on_once_its_disk_is_mended(home: Settings) -> None:
+    """Else fresh rows wait until somebody starts the service again, and nothing says so."""
+    inbox = home.home / "log" / "inbox"
+    shutil.rmtree(inbox, ignore_errors=True)
+    inbox.parent.mkdir(parents=True, exist_ok=True)
+    inbox.write_text("in the way", "utf-8")
+    companion = Companion(home)
+    companion.start()
+    try:
+        time.sleep(1)
+        inbox.unlink()
+        deadline = time.monotonic() + 20
+        while not fresh.watched(home):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        companion.stop()
+    assert not fresh.watched(home)
 
 
 def test_a_ledger_that_cannot_be_made_is_told(home: Settings) -> None:

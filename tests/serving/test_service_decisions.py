@@ -5,9 +5,7 @@
 from typing import Any
 
 import pytest
-from running import (
-    Running,
-)
+from running import KEY, Running
 from test_service import SECRET, decide, home, problem, service  # noqa: F401
 
 from serving.openapi import document
@@ -43,6 +41,9 @@ def test_a_decision_needs_an_idempotency_key_and_a_preview_does_not(service: Run
     too_long = decide(service, "x" * 201, customer="c0003")
     problem(too_long, 400, "idempotency_key")
     assert "it has 201 characters" in too_long.json()["detail"]
+    twice = [("Idempotency-Key", "one"), ("Idempotency-Key", "two"), ("Authorization", f"Bearer {KEY}")]
+    several = service.client.post("/v1/decisions", json={"customer": "c0003"}, headers=twice)
+    problem(several, 400, "idempotency_key")
     preview = decide(service, None, customer="c0003", preview=True).json()
     assert (preview["decision_id"], preview["preview"]) == (None, True)
     assert preview["actions"]
