@@ -99,8 +99,8 @@ MAPPING = """\
 # [mapping.web]
 # folder = "data/web"               # from this file's folder, if relative
 # zone = "Asia/Shanghai"            # of times without an offset; default the shop's
-# whole_days = true                 # files never hold a part of a day: the newest row's day is over
-# complete_until = 2024-06-01       # default: the midnight before the newest row
+# complete_until = 2024-06-01       # default: the midnight before the newest row; the one after it if you
+#                                   # say instead: whole_days = true, no file ever holds a part of a day
 # customer_prefix = "web:"          # if another source may have the same ids for other people
 # first_day = 2020-01-01            # rows dated earlier are rejected; default: decades before others
 #

@@ -41,6 +41,9 @@ class MemoryStore(SqliteStore):
     def look(self) -> None:
         pass  # nothing happens to memory
 
+    def _require_opened(self) -> None:
+        pass
+
     def trim(self, most: int = KEPT) -> None:
         """Delete what is older than the last `most` of each."""
         for table in ("decisions", "deliveries", "outcomes", "reservations"):
