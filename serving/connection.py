@@ -20,6 +20,8 @@ from serving.admission import refusal
 from serving.incoming import SCORES
 from serving.problems import Problem
 
+RESTS = "propensity.rests"
+"""A key of an ASGI scope whose caller was told that too much is asked: nothing of it is read for a while."""
 REFUSED = "propensity.refused"
 """The type of an ASGI scope that has no request, but the Problem to answer with."""
 
@@ -27,10 +29,11 @@ MAX_HEAD = 1 << 15  # bytes of a head, as of trailers; what the usual proxies le
 MAX_HEADERS = 100
 HEAD_SECONDS = 10.0  # from the connection, or a head's first byte, to its last; or to send what nobody reads
 KEEP_SECONDS = 1.0  # for a body to follow its head, before uvicorn waits for it in a task of its own
+REST_SECONDS = 1.0  # that are not read: who asks again at once would take from those who were let in
 LINGER_SECONDS = 1.0  # for the other side to read why, before what it still sends resets the connection
 _FILES, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 Heads = list[tuple[bytes, bytes]]
-Quick = Callable[[Mapping[bytes, bytes], bytes], tuple[int, Heads, bytes] | None]
+Quick = Callable[[Mapping[bytes, bytes], bytes], tuple[int, Heads, bytes, bool] | None]
 PROBES = (b"/livez", b"/healthz", b"/readyz")
 SPARE = 16  # connections above MOST, which may ask one of PROBES, once, and have SPARE_SECONDS to do so: else
 SPARE_SECONDS = 1.0  # who holds all others has the process taken for dead, and those whom it serves cut off
@@ -146,14 +149,31 @@ class Connection(HttpToolsProtocol):
             self._keeping.cancel()
             self._keeping = None
 
-    def _answer(self, status: int, headers: Heads, body: bytes) -> None:
+    def _answer(self, status: int, headers: Heads, body: bytes, rests: bool) -> None:
         self._keep_no_longer()
         self._quickly = True
         head = [STATUS_LINE[status]]
         for name, value in (*self.server_state.default_headers, *headers):
             head += (name, b": ", value, b"\r\n")
         self.transport.write(b"".join((*head, b"\r\n", body)))
-        self.on_response_complete()
+        super().on_response_complete()
+        if rests:
+            self._rest()
+
+    def on_response_complete(self) -> None:
+        rests = self.cycle is not None and RESTS in self.cycle.scope
+        super().on_response_complete()
+        if rests:
+            self._rest()
+
+    def _rest(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.loop.call_later(REST_SECONDS, self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _hand_on(self) -> None:
         """Let uvicorn have what was kept of a request."""

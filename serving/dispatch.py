@@ -20,7 +20,7 @@ from features.settings import Settings, clock
 from serving import api, bodies, problems, stock
 from serving.admission import Load, Rates
 from serving.companion import Companion
-from serving.connection import REFUSED
+from serving.connection import REFUSED, RESTS
 from serving.handlers import Handlers
 from serving.incoming import SCORES, Headers, Message, Receive, Scope, body, require_plain, route_of
 from serving.keys import Key, Keys
@@ -113,15 +113,19 @@ class Dispatch:
             return
         except Exception as error:  # the last door: the caller gets an id, the log the place, nobody a value
             answer = self._failed(error, request_id)
+            if _overloaded(error):
+                scope[RESTS] = True
         await _send(send, answer, request_id, api.SUNSET.get(route))
         self._done(route, method, answer.status, client, request_id, started)
 
-    def quick(self, headers: Headers, sent: bytes) -> tuple[int, Heads, bytes] | None:
-        """The status, headers and body of an answer to `POST /v1/scores`, as `_request` gives it, at once.
+    def quick(self, headers: Headers, sent: bytes) -> tuple[int, Heads, bytes, bool] | None:
+        """The status, headers and body of an answer to `POST /v1/scores`, as `_request` gives it, at once;
+        and whether its caller RESTS.
 
         A task of its own, and ASGI's messages, cost more than one customer's score. None: not so this one.
         """
         started, request_id, client = time.perf_counter(), os.urandom(16).hex(), NO_CLIENT
+        rests = False
         try:
             require_plain(headers)
             request = bodies.SCORES.decode(sent)
@@ -135,9 +139,9 @@ class Dispatch:
             self._admit(key, "score")
             answer = self._handlers.scored(request, request_id)
         except Exception as error:  # the last door, as in `_request`: none may reach the parser that calls us
-            answer = self._failed(error, request_id)
+            answer, rests = self._failed(error, request_id), _overloaded(error)
         self._done(SCORES, "POST", answer.status, client, request_id, started)
-        return answer.status, _heads(answer, request_id, api.SUNSET.get(SCORES)), answer.body
+        return answer.status, _heads(answer, request_id, api.SUNSET.get(SCORES)), answer.body, rests
 
     def _failed(self, error: Exception, request_id: str) -> Answer:
         """What a caller is told of an error, and the log of one that nobody expected."""
@@ -224,6 +228,10 @@ def keys(settings: Settings) -> Keys:
             '`python -c "import secrets; print(secrets.token_urlsafe(24))"` prints'
         )
     return known
+
+
+def _overloaded(error: Exception) -> bool:
+    return isinstance(error, Problem) and error.code == "overloaded"
 
 
 def _problem(problem: Problem, request_id: str) -> Answer:

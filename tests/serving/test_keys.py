@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -219,6 +220,26 @@ def test_who_asks_more_than_can_wait_is_refused_and_who_was_let_in_is_answered(h
         assert refused.json()["code"] == "overloaded"
         assert refused.headers["retry-after"] == "1"
         assert service.client.get("/livez").status_code == 200
+        over = threading.Event()
+
+        def insist() -> None:
+            while not over.is_set():
+                ask(0)
+
+        mine = {"authorization": f"Bearer {KEY}"}
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(8):
+                pool.submit(insist)
+            try:
+                stop = time.monotonic() + 30
+                while service.client.post("/v1/scores", json=body, headers=mine).status_code != 429:
+                    assert time.monotonic() < stop
+                started = time.monotonic()
+                service.client.get("/livez")  # on the same connection
+                waited = time.monotonic() - started
+            finally:
+                over.set()
+    assert waited > 0.9, "who asks again at once takes from those who were let in"
 
 
 def test_every_write_is_audited_without_a_customer(service: Running, home: Settings) -> None:
