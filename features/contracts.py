@@ -25,8 +25,8 @@ from features.ingestion.canonical import arrow_schema
 from features.log import Log
 from features.shop import Shop
 from features.tables import TABLES
+from features.toml import NAME
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -34,7 +34,7 @@ def declaration_problems(features: Mapping[str, Feature]) -> list[str]:
     """What is wrong with the declarations themselves: a name, words or a unit that people cannot read."""
     problems = []
     for name, feature in features.items():
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             problems.append(f"feature {name!r}: its name must be an identifier such as orders_30d")
         if name.endswith("_y"):
             problems.append(f"feature {name}: Feast's DuckDB store fails on names that end in _y")

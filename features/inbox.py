@@ -357,6 +357,17 @@ class Inbox:
         with self._used(create=True) as db:
             db.execute(statement, values)
 
+    def _followed(self) -> sqlite3.Connection:
+        """The connection to the file that is there now: an older one would go on in a deleted file."""
+        try:
+            file = self.path.stat().st_ino
+        except FileNotFoundError:
+            raise sqlite3.OperationalError("it is gone") from None
+        if self._open is None or file != self._file:
+            self.close()
+            self._open, self._file = opened(self.path), file
+        return self._open
+
     @contextmanager
     def _used(self, create: bool = False) -> Iterator[sqlite3.Connection]:
         """The connection to ourselves; what SQLite says of it becomes a LogError."""
@@ -364,12 +375,8 @@ class Inbox:
             try:
                 if create:
                     make(self.path)
-                file = self.path.stat().st_ino
-                if self._open is None or file != self._file:  # else ours goes on in a deleted file
-                    self.close()
-                    self._open, self._file = opened(self.path), file
-                yield self._open
-            except (sqlite3.Error, FileNotFoundError) as error:
+                yield self._followed()
+            except sqlite3.Error as error:
                 self.close()  # what could not be written when it was opened stays so for as long as it is
                 raise LogError(
                     f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "

@@ -17,7 +17,7 @@ from datetime import date, time, timedelta
 from typing import Literal
 
 from features.definitions.declaration import Feature
-from features.toml import Entry
+from features.toml import NAME, Entry
 from features.words import Words
 
 Period = Literal["day", "week", "month", "year"]
@@ -260,7 +260,7 @@ def _time(entry: Entry, text: str) -> time:
 
 def _name(entry: Entry, key: str) -> str | None:
     name: str | None = entry.take(key, "text", None)
-    if name is not None and not re.fullmatch("[a-z][a-z0-9_]*", name):
+    if name is not None and not NAME.fullmatch(name):
         raise entry.error(key, "a name of small letters, digits and _, as the actions have it")
     return name
 

@@ -19,7 +19,7 @@ from features.definitions import FEATURES, Feature
 from features.errors import FeatureError, PropensityError, SettingsError
 from features.policy import Policy
 from features.settings import Settings
-from features.toml import Entry, nearest, zone_named
+from features.toml import NAME, Entry, nearest, zone_named
 
 BUNDLED_SOURCES = ("complete_journey", "simulated")  # modules of features/sources
 DISCOUNT = 0.1  # of money a year later, if a shop does not say: what a retailer's capital costs, about
@@ -248,7 +248,7 @@ def _given(text: str, name: str, kind: str) -> set[int]:
 def _sources(top: Entry, mappings: Mapping[str, Any], calendar: bool) -> tuple[str, ...]:
     """As listed, else every mapping; the calendar follows by itself."""
     for name in mappings:
-        if name in (*BUNDLED_SOURCES, CALENDAR) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if name in (*BUNDLED_SOURCES, CALENDAR) or not NAME.fullmatch(name):
             raise SettingsError(
                 f"{top.where} mapping.{name}: expected a name of small letters, digits and _ that no bundled "
                 f"source has ({', '.join((*BUNDLED_SOURCES, CALENDAR))})"

@@ -1,5 +1,6 @@
 """Reads shop.toml strictly: a wrong type, a missing or a misspelt key is named, with what was expected."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from difflib import SequenceMatcher, get_close_matches
@@ -9,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from features.errors import SettingsError
 
 _REQUIRED = object()
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""Of what a shop declares: small letters, digits and _."""
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "text": ((str,), 'a text such as "shop"'),
     "boolean": ((bool,), "true or false, without quotes"),

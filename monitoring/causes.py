@@ -243,7 +243,7 @@ def renamed(out: Iterable[Shift], panel: Panel) -> tuple[Words, Words] | None:
 def ended(out: Iterable[Shift], panel: Panel) -> tuple[Words, Words] | None:
     """A value that no row of the last day has, and no other took its place: what is lost, and what to do."""
     for shift in out:
-        if shift.subject.kind != "share" or shift.excess > 0 or shift.now > 0:
+        if shift.subject.kind != "share" or shift.excess > 0 or shift.now != 0:
             continue
         rows = _rows(panel, shift.subject)
         if shift.was * float(np.median(rows[-1 - USUAL : -1])) < FEWEST:

@@ -4,12 +4,12 @@ To add one, add it to CHECKS (or to CHECKS in a shop's shop.py): `propensity mon
 alerts and the tests pick it up by themselves.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from features.errors import UsageError
+from features.toml import NAME
 from features.typed import Endless, misfits
 from features.words import Words
 from monitoring import measures, shop_measures
@@ -24,7 +24,6 @@ BY_ITSELF = {
     RUNS: Words("Whether the shop's own check runs", "自定义检查能否运行"),
     RETRAINING: Words("Whether to train again", "是否需重新训练"),
 }
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ class Check:
     def __post_init__(self) -> None:
         if strange := misfits(self):
             raise UsageError(f"check {self.name}: {'; '.join(strange)}")
-        if not _NAME.fullmatch(self.name):  # `|` and blanks part the names of alerts
+        if not NAME.fullmatch(self.name):  # `|` and blanks part the names of alerts
             raise UsageError(f"check {self.name!r}: a name is of a-z, 0-9 and _, and begins with a letter")
         if not self.warning <= self.page or not self.reason:
             raise UsageError(

@@ -231,7 +231,9 @@ def _read_whole(path: Path, columns: list[str] | None = None) -> pa.Table | None
     try:
         table = pq.read_table(path, columns=columns, partitioning=None)
         days = {*table["day"].unique().to_pylist()}
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowInvalid, KeyError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk, and not of what it holds
+            raise
         why = str(error).partition("\n")[0]
     else:
         if path.stem == REFERENCE or {_month(day) for day in days} == {path.stem}:

@@ -40,7 +40,7 @@ from features.errors import SettingsError
 from features.settings import SINK
 from features.shop import Shop
 from features.tables import TABLES
-from features.toml import Entry
+from features.toml import NAME, Entry
 from monitoring.findings import Owner
 from monitoring.sinks import KINDS, Sink
 from monitoring.sinks.letters import Party
@@ -169,7 +169,7 @@ def _sinks(where: str, shop: Shop) -> dict[str, Sink]:
     for place, raw in enumerate(shop.sinks, start=1):
         entry = Entry(f"{where} sinks[{place}]", raw)
         name, kind = entry.take("name", "text"), entry.take("kind", "text", choices=KINDS)
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if not NAME.fullmatch(name):
             raise entry.error("name", f"small letters, digits and _: its secret is in {SINK}<NAME>")
         if name in sinks:
             raise entry.error("name", "another name than that of the sinks before")

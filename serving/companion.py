@@ -53,7 +53,7 @@ class Companion:
                 self._refused = ""
             except OSError as error:  # of a disk that may be mended
                 if str(error) != self._refused:
-                    report.warning("fresh rows wait: %s cannot be used (%s)", error.filename, error.strerror)
+                    report.warning("fresh rows wait: %s", error)
                 self._refused = str(error)
             self._stopping.wait(AGAIN)
 

@@ -22,7 +22,17 @@ from serving.admission import Load, Rates
 from serving.companion import Companion
 from serving.connection import REFUSED, RESTS
 from serving.handlers import Handlers
-from serving.incoming import SCORES, Headers, Message, Receive, Scope, body, require_plain, route_of
+from serving.incoming import (
+    SCORES,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    body,
+    headers_of,
+    require_plain,
+    route_of,
+)
 from serving.keys import Key, Keys
 from serving.learnt import learn
 from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
@@ -94,10 +104,7 @@ class Dispatch:
             if method not in allowed:
                 detail = f"{route} takes {' or '.join(allowed)}"
                 raise Problem(405, "method_not_allowed", detail, headers={"allow": ", ".join(allowed)})
-            headers: Headers = dict(scope["headers"])
-            if sum(name == b"idempotency-key" for name, _ in scope["headers"]) > 1:
-                detail = "send one `Idempotency-Key`: of several nobody can tell which is to count"
-                raise Problem(400, "idempotency_key", detail)
+            headers = headers_of(scope)
             ask = self._handlers.answer
             scope_needed = allowed[method]
             if scope_needed is not None:

@@ -158,6 +158,15 @@ def _too_large(most: int) -> Problem:
     return Problem(413, "body_too_large", f"a body has at most {most} bytes")
 
 
+def headers_of(scope: Scope) -> Headers:
+    """By name. Problem 400 for two idempotency keys."""
+    given: list[tuple[bytes, bytes]] = scope["headers"]
+    if sum(name == b"idempotency-key" for name, _ in given) > 1:
+        detail = "send one `Idempotency-Key`: of several nobody can tell which is to count"
+        raise Problem(400, "idempotency_key", detail)
+    return dict(given)
+
+
 def is_key(key: bytes) -> bool:
     """Whether it can be an idempotency key: printable ASCII, so hardly anybody's name."""
     return 1 <= len(key) <= MAX_KEY and key.isascii() and key.decode().isprintable()

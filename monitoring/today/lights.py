@@ -103,7 +103,12 @@ class Lights:
 
 def lights(settings: Settings) -> Lights:
     """As known now. Nothing that is absent or damaged raises: it is a grey light that says why."""
-    found, why = _verdict(settings)
+    published: datetime | PropensityError
+    try:
+        published = OnlineRows.open(settings).current().moment
+    except PropensityError as error:
+        published = error
+    found, why = _verdict(settings, published)
     unusual: dict[str, Words] = {}
     tasks: list[Words] = []
     colours: dict[str, tuple[Colour, Words]] = {}
@@ -123,7 +128,7 @@ def lights(settings: Settings) -> Lights:
     unreleased = found is not None and why is None and found.unreleased
     if unreleased:
         colours["models"] = "unknown", UNRELEASED
-    stale = _stale(settings)
+    stale = _stale(settings, published)
     if stale is not None and stale[0] != "ok":  # known without a run
         rank = ("ok", "unknown", *STATUSES[1:])
         colours["data"] = max(stale, colours["data"], key=lambda one: rank.index(one[0]))
@@ -136,7 +141,9 @@ def lights(settings: Settings) -> Lights:
     )
 
 
-def _verdict(settings: Settings) -> tuple[_Verdict | None, Words | None]:
+def _verdict(
+    settings: Settings, published: datetime | PropensityError
+) -> tuple[_Verdict | None, Words | None]:
     """The newest verdict, and why it is not one of now."""
     never = Words(
         "nothing was checked yet: run `propensity monitor run`", "尚未检查：请运行 `propensity monitor run`"
@@ -153,8 +160,7 @@ def _verdict(settings: Settings) -> tuple[_Verdict | None, Words | None]:
         return None, never
     verdict, _ = read[-1]
     at = verdict.at or verdict.moment
-    published = _published(settings)
-    if published is not None and verdict.moment < published <= settings.now():
+    if isinstance(published, datetime) and verdict.moment < published <= settings.now():
         return verdict, Words(
             "what is published by now was not checked: run `propensity monitor run`",
             "最新发布的数据尚未检查：请运行 `propensity monitor run`",
@@ -167,13 +173,6 @@ def _verdict(settings: Settings) -> tuple[_Verdict | None, Words | None]:
         "自{day}起未检查：请运行 `propensity monitor run`",
         day=day,
     )  # fmt: skip
-
-
-def _published(settings: Settings) -> datetime | None:
-    try:
-        return OnlineRows.open(settings).current().moment
-    except PropensityError:  # which the light of the data says
-        return None
 
 
 def _paths(settings: Settings) -> list[Path]:
@@ -212,13 +211,11 @@ def _rank(status: Status) -> int:
     return get_args(Status).index(status)
 
 
-def _stale(settings: Settings) -> tuple[Colour, Words] | None:
+def _stale(settings: Settings, published: datetime | PropensityError) -> tuple[Colour, Words] | None:
     """What the age of the published features says by itself; None if they are fresh."""
-    try:
-        published = OnlineRows.open(settings).current()
-    except PropensityError as error:
-        return "page", Words(f"nothing is published: {error}", f"没有已发布的特征：{error}")
-    age = settings.now() - published.moment
+    if isinstance(published, PropensityError):
+        return "page", Words(f"nothing is published: {published}", f"没有已发布的特征：{published}")
+    age = settings.now() - published
     if age <= settings.stale_after:
         return None
     days = f"{age / DAY:.1f}"

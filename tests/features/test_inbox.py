@@ -5,7 +5,7 @@ import multiprocessing
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from disks import read_only, small_disk
 from features.errors import LogError
 from features.inbox import Arrival, Inbox
 from features.moments import iso, parse_moment
-from features.settings import Settings
+from features.settings import Settings, clock
 from features.tombstones import Tombstones
 
 NOW = parse_moment("2017-12-31")
@@ -211,12 +211,12 @@ def test_what_waits_is_what_neither_the_publication_nor_an_overlay_has(inbox: In
         return None if found is None else found[0]
 
     assert first("a") is None
-    before = datetime.now(UTC)
+    before = clock()
     inbox.accept([visit("1"), visit("2", "c2"), visit("3", "c9")], NOW)
     inbox.note_aliases({"c9": "c1"})
     assert first("a") == 1
     number, told_at = inbox.waiting("a", 0, moment) or (0, before)
-    assert before - timedelta(seconds=1) < told_at <= datetime.now(UTC), "not by a clock that stands still"
+    assert before - timedelta(seconds=1) < told_at <= clock(), "not by a clock that stands still"
     assert first("a", taken=3, since=never) is None, "the log has them, and had them by that moment"
     assert first("a", taken=3, since=moment) == 1, "the log has them, but what is published is of before"
     inbox.note_overlaid("a", {"c1": 1})

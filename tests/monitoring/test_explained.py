@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import watched
 from watched import Shop, changed
 
 import monitoring
@@ -25,37 +24,27 @@ from monitoring.received import Figure, Received
 from propensity.watched import _day, backfill, explain, explained, runbook_of
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return watched.steady(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def shop(made: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    shop = made.copy(tmp_path_factory.mktemp("published"))
-    shop.publish()
-    return shop
-
-
-def test_without_a_name_all_that_is_watched_is_listed(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_name_all_that_is_watched_is_listed(
+    usual: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Else: names are to be guessed."""
-    explain(shop.settings, None, None, 14, "en")
+    explain(usual.settings, None, None, 14, "en")
     shown = capsys.readouterr().out
     for name in ("churn_28d", "log", "orders", "interaction_rate"):
         assert f"\n{name} " in shown
     with pytest.raises(
         UsageError, match=r"no figure or check is called nosuch; there are .*orders\.amount.* more"
     ):
-        explain(shop.settings, "log", "nosuch", 14, "en")
+        explain(usual.settings, "log", "nosuch", 14, "en")
 
 
-def test_a_table_and_a_check_of_it_are_explained(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_and_a_check_of_it_are_explained(usual: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """Else: whoever types the two names that an alert has is told that there is no such figure."""
-    explain(shop.settings, "orders", None, 14, "en")
+    explain(usual.settings, "orders", None, 14, "en")
     shown = capsys.readouterr().out
     for said in ("received", "fields", "indicators", "\norders."):
         assert said in shown, "the table and the indicator have one name"
-    explain(shop.settings, "orders", "received", 14, "en")
+    explain(usual.settings, "orders", "received", 14, "en")
     shown = capsys.readouterr().out
     assert "orders|received" in shown
     assert "orders: as usual" in shown
@@ -72,10 +61,10 @@ CHECKS = [Check(name="own", words=Words("own", "own"), warning=1, page=2, reason
 
 
 def test_whatever_a_message_can_name_is_explained(
-    made: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    steady: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Else: whoever types what a message says is told that there is no such thing."""
-    mine, folder = made.copy(tmp_path), tmp_path / "shop"
+    mine, folder = steady.copy(tmp_path), tmp_path / "shop"
     shutil.copytree(mine.settings.shop, folder, ignore=shutil.ignore_patterns("*.parquet"))
     with (folder / "shop.py").open("a") as declarations:
         declarations.write(BROKEN)
@@ -107,10 +96,10 @@ def test_whatever_a_message_can_name_is_explained(
         explained(verdict, "unreadable", "nosuch", 3, "en")
 
 
-def test_chinese_is_chinese(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_chinese_is_chinese(usual: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """Else: whoever does not read English guesses what a reason, a column or a heading means."""
-    explain(shop.settings, "churn_28d", None, 14, "zh")
-    explain(shop.settings, "log", "orders.amount", 3, "zh")
+    explain(usual.settings, "churn_28d", None, 14, "zh")
+    explain(usual.settings, "log", "orders.amount", 3, "zh")
     shown = capsys.readouterr().out
     assert "检查" in shown
     assert "偏离预期最多的指标" in shown
@@ -119,15 +108,17 @@ def test_chinese_is_chinese(shop: Shop, capsys: pytest.CaptureFixture[str]) -> N
     assert unjudged
     for line in unjudged:
         assert not re.search(r"[a-z]{3,}", line.partition("暂不判断")[2]), line
-    said = monitoring.run(shop.settings, html=False, keep=False).words.zh
+    said = monitoring.run(usual.settings, html=False, keep=False).words.zh
     assert not re.search(r"[a-z]{3,}", said.partition("暂不判断")[2]), said
 
 
-def test_a_check_that_there_is_not_is_wrong_usage_and_a_shops_own_has_the_section_for_any(shop: Shop) -> None:
+def test_a_check_that_there_is_not_is_wrong_usage_and_a_shops_own_has_the_section_for_any(
+    usual: Shop,
+) -> None:
     """Else: a typing error prints the advice of no check, and looks like an answer."""
     with pytest.raises(UsageError, match=r"no check is called nosuch: there are .*nulls.*received"):
-        runbook_of(shop.settings, "nosuch")
-    assert runbook_of(shop.settings, "nulls").name == "nulls"
+        runbook_of(usual.settings, "nosuch")
+    assert runbook_of(usual.settings, "nulls").name == "nulls"
 
 
 def test_what_is_not_known_is_a_dash_and_no_nan() -> None:
@@ -153,7 +144,7 @@ def test_what_is_carried_on_is_no_value_of_a_day_without_rows() -> None:
     assert days[1][3] == Words("nothing was counted", "当日无数据")
 
 
-def test_brackets_are_shown(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_brackets_are_shown(usual: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Else: the [calendar] that is to be edited is missing from the advice."""
     from features.describe.sheets import Sheet
     from propensity.sheets import show
@@ -165,8 +156,8 @@ def test_brackets_are_shown(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFi
     assert "[x]" in shown
 
 
-def test_days_are_not_counted_as_of_a_moment_that_knew_nothing_of_them(shop: Shop) -> None:
+def test_days_are_not_counted_as_of_a_moment_that_knew_nothing_of_them(usual: Shop) -> None:
     """Else: a mistyped year is answered by days that were counted, and looks like a success."""
     with pytest.raises(NoBuild, match="later than 2021-01-01"):
-        backfill(replace(shop.settings, as_of=parse_moment("2021-01-01")), 30, True, lambda *_: None)
-    assert backfill(shop.settings, 30, True, lambda *_: None).startswith("would count ")
+        backfill(replace(usual.settings, as_of=parse_moment("2021-01-01")), 30, True, lambda *_: None)
+    assert backfill(usual.settings, 30, True, lambda *_: None).startswith("would count ")
