@@ -241,11 +241,15 @@ def _write_examples(path: Path, model: Model, examples: Rows) -> None:
 
 
 def _verify_examples(folder: Path, model: Model) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pq.ParquetFile(folder / "examples.parquet").read()
     # Not `to_numpy`, which imports pandas: the serving process goes without.
-    column = {name: np.from_dlpack(table[name].combine_chunks()) for name in table.column_names}
+    try:
+        column = {name: np.from_dlpack(table[name].combine_chunks()) for name in table.column_names}
+    except pa.ArrowTypeError as error:  # of a null, or of what is no number
+        raise ReleaseCorrupt(f"{folder / 'examples.parquet'} cannot be read: {error}") from None
     rows = np.column_stack([column[feature.name] for feature in model.card.features])
     for what, now in (("log_odds", model.raw(rows)), ("probability", model.score(rows))):
         then = column[f"expected_{what}"]

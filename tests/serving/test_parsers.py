@@ -8,7 +8,10 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,7 +19,7 @@ from running import settings_of
 from tiny import TINY_MOMENT, tiny_model, tiny_rows
 
 import features.settings
-from features.errors import PropensityError
+from features.errors import PropensityError, ReleaseCorrupt
 from features.moments import parse_moment
 from features.settings import BUNDLED_SHOPS, Settings
 from features.shop import Shop
@@ -98,6 +101,20 @@ def test_a_release_that_was_damaged_and_signed_again(model: Path, tmp_path: Path
             assert after.score(rows).tolist() == before.score(rows).tolist()
 
     holds()
+
+
+@pytest.mark.parametrize("odd", [pa.nulls(1, pa.float32()), pa.array(["a"])])
+def test_examples_that_are_no_numbers_are_told(model: Path, tmp_path: Path, odd: Any) -> None:
+    """Else a release whose examples were damaged, and signed again, takes the service down with it."""
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    path = folder / "examples.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, 1).set_column(0, table.column_names[0], odd), path)
+    (folder / folders.SUMS).unlink()
+    folders.sign(folder)
+    with pytest.raises(ReleaseCorrupt, match=r"examples\.parquet cannot be read"):
+        kinds.load(folder)
 
 
 @pytest.mark.parametrize("shop", ["complete_journey", "online_retail", "simulated"])
