@@ -2,10 +2,10 @@
 
 The demo's log, three released targets. Every server is started as its maker says; ours has authentication,
 validation and metrics on, and reads features from the store even where peers are handed them. CPU is the
-server's own, of all its processes, a request, once what it does at its start is done, while another request
-waits: a server that falls asleep after each pays for waking up, which says more of the machine than of the
-server; that of one at a time is printed beside. Latency is the caller's, of one request at a time. The caller
-does no more than it must: what else it did would take caches from the server.
+server's own, of all its processes, a request, once what it does at its start is done; latency the caller's;
+of one request at a time. Beside it CPU while another request waits: a server that falls asleep after each
+pays for waking up, which says more of the machine than of the server. The caller does no more than it must:
+what else it did would take caches from the server.
 """
 
 import http.client
@@ -51,25 +51,26 @@ class Server:
     headers: dict[str, str]
 
     def ask(self, bodies: Sequence[bytes]) -> dict[str, float]:
-        """CPU ms a request while another waits; alone, CPU, p50 and p99 ms of every fourth of them."""
+        """CPU, p50 and p99 ms of these requests, one at a time; CPU of every fourth while another waits."""
         requests, times = [self._request(body) for body in bodies], list[float]()
         with self._connected() as one, self._connected() as other:
             before = _cpu(self.pid)
-            for request in requests[::4]:
+            for request in requests:
                 started = time.perf_counter()
                 one.sendall(request)
                 self._answered(one)
                 times.append((time.perf_counter() - started) * 1e3)
-            alone, before = (_cpu(self.pid) - before) * 1e3 / len(times), _cpu(self.pid)
-            one.sendall(requests[0])
-            for request in requests[1:]:
+            spent, fourth = (_cpu(self.pid) - before) * 1e3 / len(requests), requests[::4]
+            before = _cpu(self.pid)
+            one.sendall(fourth[0])
+            for request in fourth[1:]:
                 other.sendall(request)
                 self._answered(one)
                 one, other = other, one
             self._answered(one)
-            spent = (_cpu(self.pid) - before) * 1e3 / len(bodies)
+            busy = (_cpu(self.pid) - before) * 1e3 / len(fourth)
         p50, p99 = np.percentile(times, [50, 99])
-        return {"cpu": spent, "alone": alone, "p50": float(p50), "p99": float(p99)}
+        return {"cpu": spent, "busy": busy, "p50": float(p50), "p99": float(p99)}
 
     @contextmanager
     def _connected(self) -> Iterator[socket.socket]:
@@ -149,8 +150,8 @@ def _beside(
     a, b = ({key: statistics.median(run[key] for run in side) for key in side[0]} for side in sides)
     ratio = b["cpu"] / a["cpu"]
     yield {
-        "name": f"serving {what}: CPU a request (p50 {a['p50']:.2f}, p99 {a['p99']:.2f} ms; CPU of one at a "
-        f"time {a['alone']:.3f} ms, {b['alone'] / a['alone']:.3g} times less)",
+        "name": f"serving {what}: CPU a request (p50 {a['p50']:.2f}, p99 {a['p99']:.2f} ms; while "
+        f"another waits CPU {a['busy']:.3f} ms, {b['busy'] / a['busy']:.3g} times less)",
         "value": a["cpu"],
         "unit": "ms",
         "peer": f"{how} ({b['cpu']:.3g} ms; p50 {b['p50']:.2f}, p99 {b['p99']:.2f})",
