@@ -20,7 +20,7 @@ from benchmarks import serving, serving_peers
 from benchmarks.measure import figure
 from features import online
 from features.compute.builds import Build
-from features.compute.snapshots import GROUP
+from features.compute.snapshots import Snapshot
 from features.moments import DAY, parse_moment
 from features.settings import Settings
 from serving import batch, models, releases
@@ -31,7 +31,7 @@ TREES, LEAVES = 300, 31
 TARGET, MOMENT = "churn_28d", parse_moment(serving.AS_OF)
 CHUNK = 50_000  # rows that the peer reads and scores at a time
 NIGHT = 10_000  # customers of a request
-RUNS = 3
+RUNS = 7
 
 
 def figures(customers: int = CUSTOMERS) -> Iterator[dict[str, Any]]:
@@ -113,7 +113,10 @@ def _build(settings: Settings, customers: int) -> tuple[Build, np.ndarray]:
     columns = {"customer_id": pa.array([_id(place) for place in range(customers)]), "moment": when}
     columns |= {"known_at": when}
     columns |= {name: pa.array(matrix[:, place]) for place, name in enumerate(features)}
-    pq.write_table(pa.table(columns), build.path(MOMENT), compression="zstd", row_group_size=GROUP)
+    table = pa.table(columns)
+    with Snapshot(build.path(MOMENT), table.schema) as snapshot:
+        snapshot.add(table)
+    snapshot.publish()
     build.write_manifest()
     return build, matrix
 

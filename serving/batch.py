@@ -26,7 +26,7 @@ from serving.reasons import Reason
 if TYPE_CHECKING:
     from serving.releases import Release
 
-_CHUNK = 16_384  # rows scored at a time: 100 features are 6.5 MB
+_CHUNK = 8192  # rows scored at a time: 100 features are 3.3 MB
 _POINTS = 1001
 
 
@@ -60,7 +60,7 @@ def score(
 
     def chunk(first: int) -> list[list[Reason] | None]:
         part, out_here = snapshot.slice(first, _CHUNK), outside[first : first + _CHUNK]
-        matrix = np.column_stack([part[name].to_numpy() for name in names])
+        matrix = np.stack([part[name].to_numpy() for name in names]).T  # as compiled trees read fastest
         probability[first : first + _CHUNK] = model.score(matrix)
         if not reasons:
             return []
@@ -71,15 +71,17 @@ def score(
         for told_here in pool.map(chunk, range(0, len(snapshot), _CHUNK)):
             why += told_here
     quantiles = _quantiles(probability[~outside])
-    n = len(snapshot)
+    order = np.argsort(probability)  # ascending ones are found several times faster
+    place = np.empty(len(snapshot))
+    place[order] = percentiles(probability[order], quantiles)
     table = pa.table(
         {
             "customer_id": snapshot["customer_id"],
             "moment": snapshot["moment"],
-            "target": pa.array([card.target.name] * n, pa.string()),
-            "model_version": pa.array([release.version] * n, pa.string()),
+            "target": pa.repeat(card.target.name, len(snapshot)),
+            "model_version": pa.repeat(release.version, len(snapshot)),
             "probability": pa.array(probability, mask=outside),
-            "percentile": pa.array(percentiles(probability, quantiles), mask=outside),
+            "percentile": pa.array(place, mask=outside),
         }
     )
     if reasons:
@@ -90,7 +92,8 @@ def score(
         np.save(file, quantiles, allow_pickle=False)
         write_atomically(_quantiles_path(out, build.id), file.getvalue())
     sink = io.BytesIO()
-    pq.write_table(table, sink)
+    repeated = ["moment", "target", "model_version", "percentile"]
+    pq.write_table(table, sink, use_dictionary=repeated, write_statistics=["customer_id"])
     write_atomically(out, sink.getvalue())
     return out
 

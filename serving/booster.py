@@ -27,7 +27,7 @@ Numbers = npt.NDArray[np.float64]
 
 _LIBRARIES = ("lib_lightgbm.so", "lib_lightgbm.dylib", "lib_lightgbm.dll")
 _FLOAT32, _ROW_MAJOR, _RAW, _LEAF, _SHAPLEY = 0, 1, 1, 2, 3  # C_API_DTYPE_*, C_API_PREDICT_*
-MANY = 32  # rows from which on compiled trees are faster than the library
+MANY = 8  # rows from which on compiled trees are faster than the library
 # One thread a call: the default takes every core, and becomes ten times slower as soon as two calls compete.
 _PARAMETERS = b"num_threads=1 verbosity=-1"
 _HANDLE = ctypes.c_void_p
@@ -179,7 +179,7 @@ class Booster:
         return self._predict(rows, _SHAPLEY, len(self.features) + 1)
 
     def _predict(self, rows: Rows, kind: int, width: int) -> Numbers:
-        rows = self._checked(rows)
+        rows = np.ascontiguousarray(self._checked(rows))
         out, length = np.empty((len(rows), width)), ctypes.c_int64()
         if len(rows):
             _check(
@@ -197,7 +197,7 @@ class Booster:
             raise ValueError(
                 f"expected float32 rows [n, {len(self.features)}], got {rows.dtype} {list(rows.shape)}"
             )
-        return np.ascontiguousarray(rows)
+        return rows
 
 
 def _check(code: int) -> None:

@@ -137,7 +137,7 @@ class Model:
                 f"{self.card.name} {self.card.version} scores float32 rows [n, {len(self.card.features)}], "
                 f"got {matrix.dtype} {list(matrix.shape)}: select the card's features in its order"
             )
-        return np.ascontiguousarray(matrix)
+        return matrix
 
 
 def save(

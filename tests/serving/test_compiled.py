@@ -41,8 +41,8 @@ def _sum(rows: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"num_leaves": 64}, {"num_leaves": 2}, {"use_missing": False}, {"max_bin": 15},
-    {"learning_rate": 1e3}, {"min_data_in_leaf": 1_900},
+    {}, {"num_leaves": 64}, {"num_leaves": 32}, {"num_leaves": 33}, {"num_leaves": 2}, {"max_bin": 15},
+    {"use_missing": False}, {"learning_rate": 1e3}, {"min_data_in_leaf": 1_900},
 ], ids=str)  # fmt: skip
 def test_scores_of_many_rows_are_the_librarys_to_the_last_bit(changes: dict[str, object]) -> None:
     booster = Booster(_trained(_sum, **changes), SQUARES)
@@ -66,6 +66,11 @@ def test_a_view_of_rows_is_read_as_the_rows_it_shows() -> None:
     booster.hasten(rows)
     wide = np.concatenate([rows, rows], axis=1)[::-1]
     assert booster.raw(wide[:, 8:])[::-1].tobytes() == theirs.tobytes()
+    by_column = np.asfortranarray(rows)
+    assert booster.raw(by_column).tobytes() == theirs.tobytes()
+    assert booster.raw(by_column[:5]).tobytes() == theirs[:5].tobytes()
+    assert booster.raw(by_column[7:8]).tobytes() == theirs[7:8].tobytes()
+    assert (booster.leaves(by_column) == booster.leaves(rows)).all()
     with pytest.raises(ValueError, match="expected float32 rows"):
         booster.raw(rows[:, :7])
 
