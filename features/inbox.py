@@ -14,6 +14,7 @@ neither a killed process nor a power cut loses it. A row is known from the momen
 
 import json
 import sqlite3
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ _PERSON = """coalesce((SELECT canonical_id FROM aliases WHERE aliases.customer_i
 # Why the log did not take an event: of an order and its lines, why not the order; '' if somebody mended it.
 _REFUSAL = """SELECT reason FROM refused JOIN events ON number = event WHERE source = ? AND id = ?
               ORDER BY "table" DESC LIMIT 1"""
+
+RECENT = 60.0  # seconds for which the last failure to write is still told, unless one succeeded since
 
 Outcome = Literal["accepted", "duplicate", "event_conflict", "event_refused", "customer_erased"]
 
@@ -83,6 +86,7 @@ class Inbox:
         self._lock = RLock()
         self._open: sqlite3.Connection | None = None
         self._file = 0  # the inode of what is open
+        self._failed: tuple[float, LogError] | None = None  # since something was kept: when last, and how
 
     def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Outcome, str]]:
         """Keep what is new, all of it or nothing, and return (outcome, customer) of each, in order.
@@ -134,6 +138,12 @@ class Inbox:
             ((table, key, number, arrival.customer_id, json.dumps(row)) for table, key, row in rows),
         )
         return "accepted", arrival.customer_id
+
+    def require_usable(self) -> None:
+        """LogError if events could not be kept a moment ago, and none was since."""
+        failed = self._failed
+        if failed is not None and time.monotonic() - failed[0] < RECENT:
+            raise LogError(str(failed[1]))
 
     def refusal(self, source: str, id: str) -> str | None:
         """Why the log did not take an event when it last took the inbox in; None if it did, or has yet to."""
@@ -376,12 +386,19 @@ class Inbox:
                 if create:
                     make(self.path)
                 yield self._followed()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 self.close()  # what could not be written when it was opened stays so for as long as it is
-                raise LogError(
+                unusable = LogError(
                     f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "
                     "restore its backup if the file is damaged"
-                ) from error
+                )
+                if create:
+                    self._failed = time.monotonic(), unusable
+                if isinstance(error, OSError):
+                    raise
+                raise unusable from error
+            if create:
+                self._failed = None
 
 
 def named(source: str, source_id: str) -> str:

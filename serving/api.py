@@ -181,8 +181,8 @@ class ReadyAnswer(Struct, frozen=True):
     """`GET /readyz` of a service that answers what it is set up for. paused: what decisions do not do now
     (`pauses`); the reasons are in the answers alone: this one needs no key.
 
-    missing: what it does not answer, and why: scores without a released target, decisions (with the code that
-    they get) without a ledger that can be written. The other of the two does without.
+    missing: what it does not answer, with the code that is got, and why: scores without a released target,
+    decisions without a ledger that can be written, events if the last could not be kept.
     """
 
     status: Literal["ready"]

@@ -67,7 +67,7 @@ class Handlers:
         self._knows = known_to(settings, self._scorer.rows, self._inbox)
         self._lag = Lag(settings, self._inbox)
         self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
-        self._ready = Readiness(self._scorer, self._deciding)
+        self._ready = Readiness(self._scorer, self._deciding, self._inbox)
         self._sandbox = Sandbox(settings, self._deciding)
         self._bulk_sandbox = BulkSandbox(settings, self._sandbox)
         self._eraser = erasures.eraser(settings)

@@ -7,7 +7,8 @@ longer than a probe waits.
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from features.errors import DecisionError, PropensityError, SettingsError
+from features.errors import DecisionError, LogError, PropensityError, SettingsError
+from features.inbox import Inbox
 from serving.api import Failure, ReadyAnswer
 from serving.decision_context import DecisionContext
 from serving.problems import detail_of
@@ -19,8 +20,8 @@ PATIENCE = 0.5  # seconds for the ledger; the usual probe gives all of an answer
 class Readiness:
     """For one thread at a time. deciding: what decisions are taken with, opened when it can be."""
 
-    def __init__(self, scorer: Scorer, deciding: Callable[[], DecisionContext]) -> None:
-        self._scorer, self._deciding = scorer, deciding
+    def __init__(self, scorer: Scorer, deciding: Callable[[], DecisionContext], inbox: Inbox) -> None:
+        self._scorer, self._deciding, self._inbox = scorer, deciding, inbox
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="propensity-ready")
         self._asked: Future[list[str]] | None = None  # of the ledger, and not answered yet
 
@@ -36,9 +37,16 @@ class Readiness:
         except SettingsError:
             raise
         except PropensityError as error:
-            missing.append(Failure(error.code, detail_of(error, self._scorer.settings)))
+            missing.append(self._told(error))
+        try:
+            self._inbox.require_usable()
+        except LogError as error:
+            missing.append(self._told(error))
         refused = [refused for refused in self._scorer.refused().values() if refused]
         return ReadyAnswer("ready", refused, paused, missing)
+
+    def _told(self, error: PropensityError) -> Failure:
+        return Failure(error.code, detail_of(error, self._scorer.settings))
 
     def decides(self) -> bool:
         """Whether decisions can be taken."""

@@ -55,7 +55,8 @@ def test_what_cannot_be_kept_is_refused_with_a_code_and_a_time_to_come_back(home
             assert answer.headers["retry-after"] == "1"
         assert service.scores("c0001").status_code == 200
         ready = service.client.get("/readyz")
-        assert (ready.status_code, [of["code"] for of in ready.json()["missing"]]) == (200, ["decision"])
+        missing = [of["code"] for of in ready.json()["missing"]]
+        assert (ready.status_code, missing) == (200, ["decision", "log"]), "nobody is told of events"
         filler.unlink()
         assert [ask(*request).status_code for request in asked.values()] == [200, 200, 202, 202]
         assert service.client.get("/readyz").json()["missing"] == []
