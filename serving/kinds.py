@@ -77,7 +77,7 @@ def of(card: ModelCard) -> Kind:
 
 def load(folder: Path) -> Loaded:
     """The model of a folder, verified as its kind does. ReleaseError, ReleaseCorrupt."""
-    name = said(folder)
+    name = said(folder).kind
     if name and name not in KINDS:
         raise ReleaseCorrupt(
             f"{folder} is a model of kind {name!r}: this version of Propensity knows {', '.join(KINDS)}. "
@@ -86,12 +86,12 @@ def load(folder: Path) -> Loaded:
     return KINDS.get(name, CLASSIFIER).load(folder)  # without a card, any says what is wrong
 
 
-def said(folder: Path) -> str:
-    """The kind that a folder's card names, not verified; empty if it cannot be read."""
+def said(folder: Path) -> "Said":
+    """What a folder's card says of itself, not verified; nothing if it cannot be read."""
     try:
-        return msgspec.json.decode((folder / "card.json").read_bytes(), type=_Said).kind
+        return msgspec.json.decode((folder / "card.json").read_bytes(), type=Said)
     except (OSError, *NO_JSON):
-        return ""
+        return Said()
 
 
 def score(
@@ -123,5 +123,8 @@ def in_order(loaded: Iterable["Release"]) -> list["Release"]:
     return sorted(loaded, key=lambda release: places.index(release.model.card.kind))
 
 
-class _Said(msgspec.Struct):
-    kind: str
+class Said(msgspec.Struct):
+    """Of a card, before it is verified; empty where it does not say."""
+
+    kind: str = ""
+    name: str = ""

@@ -285,10 +285,9 @@ class Releases:
             return isinstance(self.get(name).model, Model)
         except PropensityError:  # nothing of it loads; its card may still say what it is
             with suppress(PropensityError):
-                return (
-                    kinds.said(_folder(self._settings, name, current(self._settings, name)))
-                    not in kinds.OF_NO_TARGET
-                )
+                said = kinds.said(_folder(self._settings, name, current(self._settings, name)))
+                copied = said.name not in ("", name)  # put there by somebody: no journey asks for it
+                return said.kind not in kinds.OF_NO_TARGET and not copied
             return True
 
     def _follow(self, name: str, followed: "_Followed") -> None:

@@ -248,6 +248,16 @@ def test_requests_during_a_promotion_all_get_a_whole_release(tiny_settings, tiny
     assert followed.get("churn_28d").version == "2"
 
 
+def test_a_copy_of_a_releases_folder_is_no_target_of_its_own(tiny_settings, tiny_release):
+    """A backup beside it would fail in every answer that names no target."""
+    tiny_release()
+    folder = folder_of(tiny_settings, "1").parent
+    shutil.copytree(folder, folder.with_name("churn_28d.bak"))
+    followed = Releases(tiny_settings)
+    assert followed.targets() == ["churn_28d"]
+    assert "by its card" in str(followed.errors["churn_28d.bak"]), "somebody should hear of it"
+
+
 def test_a_pointer_to_a_version_that_is_not_there_is_a_damaged_release(tiny_settings, tiny_release):
     """Else, after a restart, "nothing is released: train" is said of what was promoted and lost."""
     tiny_release()
