@@ -57,7 +57,7 @@ from serving.ledger_reports import Delivery, Outcome, Reported
 from serving.prices import Prices
 from serving.problems import Offender, Problem, encode
 from serving.reservations import Contact
-from serving.sandbox_customers import CUSTOMERS, ERASED, FAULTS, OLD_KEY, REFUSED, Example
+from serving.sandbox_customers import CUSTOMERS, ERASED, FAULTS, MERGED, OLD_KEY, REFUSED, Example
 from serving.sandbox_ledger import SandboxLedger
 from serving.sandbox_models import FEATURES, HORIZON, TARGETS, VERSION, models
 from serving.sandbox_profile import segments_of, value_of
@@ -159,7 +159,7 @@ class Sandbox:
                 contacts=known.facts(known.CONTACTS, example.row, self._declared),
                 cases=known.facts(known.CASES, example.row, self._declared),
                 tags=known.tagged(example.row, self._declared),
-                merged=[],
+                merged=sorted(example.merged),
             )
         )
 
@@ -196,8 +196,8 @@ class Sandbox:
 
     def events(self, body: bytes, request_id: str) -> bytes:
         """As `POST /v1/events`. The made-up customers stay as they are."""
-        nobody = lambda people: [None] * len(people)  # noqa: E731
-        return encode(take(body, request_id, self._settings, self, nobody))
+        became = lambda people: [MERGED.get(one.id) for one in people]  # noqa: E731
+        return encode(take(body, request_id, self._settings, self, became, whose=lambda ids: MERGED))
 
     def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Accepted, str]]:
         """As `Inbox.accept`, in memory."""
@@ -343,8 +343,9 @@ def _fail(id: str, of: str) -> None:
 
 
 def _id(customer: Customer) -> str:
-    """Test customers have the same id in every other system."""
-    return customer if isinstance(customer, str) else customer.id
+    """Test customers have the same id in every other system; one that became another's is hers."""
+    id = customer if isinstance(customer, str) else customer.id
+    return MERGED.get(id, id)
 
 
 def _id_of(client: str, key: str) -> str:

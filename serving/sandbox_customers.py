@@ -29,8 +29,9 @@ class Example:
 
     risk: of no order within 28 days. value: expected profit of a year. Names of stage, tier, quadrant and
     churn reason are the segmentation's. consents: channel -> purpose -> granted; where nothing is said of a
-    channel, marketing is granted. contacts: marketing messages of ten days ago. unfit: targets whose release
-    needs features that are not published. person: any loss is too much for the policy: a person decides.
+    channel, marketing is granted. contacts: marketing messages of ten days ago. merged: ids that became
+    hers. unfit: targets whose release needs features that are not published. person: any loss is too much
+    for the policy: a person decides.
     """
 
     what: str
@@ -49,6 +50,7 @@ class Example:
     complaint: bool = False
     person: bool = False
     contacts: int = 0
+    merged: tuple[str, ...] = ()
     consents: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
 
@@ -123,6 +125,11 @@ CUSTOMERS: Mapping[str, Example] = {
         what="was contacted as often as the policy allows", stage="maintenance", risk=0.2, value=300.0,
         tier="loyal", rfm=(4, 4, 4), quadrant="core", row=_REGULAR | {"contacts_30d": 9.0}, contacts=9,
     ),
+    "test-canonical": Example(
+        what="was two: `test-merged` became this id, and who asks by that one is answered about this one",
+        stage="maintenance", risk=0.08, value=420.0, tier="champions", rfm=(5, 5, 5), quadrant="core",
+        row=_REGULAR, merged=("test-merged",),
+    ),
     "test-holdout": Example(
         what="belongs to the holdout that marketing never contacts", stage="maintenance", risk=0.2,
         value=300.0, tier="loyal", rfm=(4, 4, 4), quadrant="core", row=_REGULAR, holdout=True,
@@ -137,6 +144,9 @@ CUSTOMERS: Mapping[str, Example] = {
         row=_REGULAR, unfit=("churn_28d",),
     ),
 }  # fmt: skip
+
+MERGED: Mapping[str, str] = {other: id for id, one in CUSTOMERS.items() for other in one.merged}
+"""An id that became another customer's -> hers."""
 
 
 ERASED, OLD_KEY = "test-erased", "test-old-key"

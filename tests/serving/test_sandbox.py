@@ -12,7 +12,7 @@ from running import Running, running, settings_of
 from test_openapi import answer_of
 
 from features.settings import Settings
-from serving.api import ROUTES, Answered, NoScore, Score
+from serving.api import ROUTES, Answered, Identity, NoScore, Score
 from serving.client import Client, ProblemError
 from serving.jobs import MOST_JOBS
 from serving.keys import Keys
@@ -73,6 +73,21 @@ def test_there_is_a_customer_for_every_stage(service: Running) -> None:
         answer_of("/v1/customers/{id}", "get").validate(answer.json())
         stages[answer.json()["segments"]["stage"]["segment"]["name"]] = id
     assert set(stages) == {label.name for label in TABLES["stage"].labels}
+
+
+def test_an_id_that_became_hers_is_answered_as_hers(client: Client) -> None:
+    """Else a journey that keeps the old id is first answered under another one in earnest."""
+    assert client.customer("test-canonical").merged == ["test-merged"]
+    old = client.customer("test-merged")
+    assert (old.customer_id, old.merged) == ("test-canonical", ["test-merged"])
+    assert client.customer(Identity(**CRM)).customer_id == "test-canonical"
+    assert client.scores(["test-merged"]).results[0].customer_id == "test-canonical"
+    assert client.decide("test-merged", "of the old id").customer_id == "test-canonical"
+    of = client.events([visit("test-merged"), visit("test-merged") | {"id": "v", "customer": CRM}]).results
+    assert [one.customer_id for one in of] == ["test-canonical"] * 2  # type: ignore[union-attr]
+
+
+CRM = {"source": "crm", "id": "test-merged"}
 
 
 def test_scores_are_the_same_every_time_and_fit_the_document(service: Running, client: Client) -> None:
