@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,12 +21,15 @@ from features.errors import (
     DecisionError,
     FeatureMismatch,
     NotDue,
+    PropensityError,
     UnknownCustomer,
+    UnknownDecision,
 )
 from features.inbox import Arrival
 from features.inbox import Outcome as Accepted
-from features.moments import DAY, iso, midnight
+from features.moments import DAY, iso, midnight, parse_moment
 from features.settings import Settings
+from features.shop import shop_of
 from serving import bodies, known, reports
 from serving.answer_types import DecisionAnswer
 from serving.answers import answer
@@ -46,7 +50,13 @@ from serving.arrivals import take
 from serving.conditions import check
 from serving.customer_types import (
     CustomerAnswer,
+    LastDecision,
+    NoDecision,
     NoHealth,
+    NoSegments,
+    NoValue,
+    Segments,
+    Value,
 )
 from serving.decision_context import DecisionContext
 from serving.decisions import candidates_of
@@ -55,9 +65,18 @@ from serving.heard import recorded
 from serving.incoming import CUSTOMER, DECISION
 from serving.ledger_reports import Delivery, Outcome, Reported
 from serving.prices import Prices
-from serving.problems import Offender, Problem, encode
+from serving.problems import Offender, Problem, detail_of, encode
 from serving.reservations import Contact
-from serving.sandbox_customers import CUSTOMERS, ERASED, FAULTS, OLD_KEY, REFUSED, Example
+from serving.sandbox_customers import (
+    CONTACTED,
+    CUSTOMERS,
+    ERASED,
+    FAULTS,
+    MERGED,
+    OLD_KEY,
+    REFUSED,
+    Example,
+)
 from serving.sandbox_ledger import SandboxLedger
 from serving.sandbox_models import FEATURES, HORIZON, TARGETS, VERSION, models
 from serving.sandbox_profile import segments_of, value_of
@@ -83,7 +102,7 @@ class Sandbox:
 
     def __init__(self, settings: Settings, context: Callable[[], DecisionContext]) -> None:
         self._settings, self._context = settings, context
-        self._declared = known.Declared(settings)
+        self._declared, self._shop = known.Declared(settings), shop_of(settings)
         self._ledger = SandboxLedger(settings)
         self._told: OrderedDict[Any, Any] = OrderedDict()
 
@@ -139,18 +158,18 @@ class Sandbox:
     def customer(self, customer: Customer, request_id: str) -> bytes:
         """As `GET /v1/customers/{id}`."""
         id, example = _id(customer), self._existing(customer)
-        told, known_at = self._scores(example, list(TARGETS), 3, False), iso(self._known_at(example))
+        told = self._scores(example, list(TARGETS), 3, False)
         churn = told[0]
         return encode(
             CustomerAnswer(
                 request_id=request_id,
                 as_of=iso(self._settings.now()),
                 customer_id=id,
-                known_at=known_at,
+                known_at=iso(self._known_at(example)),
                 stale=example.stale,
                 scores=told,
-                value=value_of(example, known_at, self._declared.currency),
-                segments=segments_of(example, known_at),
+                value=self.worth(example, told),
+                segments=self._segments(id, example),
                 health=(
                     known.health_of(churn, HORIZON, example.row, self._declared)
                     if isinstance(churn, Score)
@@ -159,9 +178,14 @@ class Sandbox:
                 contacts=known.facts(known.CONTACTS, example.row, self._declared),
                 cases=known.facts(known.CASES, example.row, self._declared),
                 tags=known.tagged(example.row, self._declared),
-                merged=[],
+                decision=self._last_decision(id, example),
+                merged=sorted(example.merged),
             )
         )
+
+    def worth(self, example: Example, scores: Sequence[Score | NoScore] = ()) -> Value | NoValue:
+        """As a profile tells it. scores: which may say the contrary."""
+        return value_of(example, self._known_at(example), scores, self._shop)
 
     def decision(self, body: bytes, client: str, key: Callable[[], str], request_id: str) -> bytes:
         """As `POST /v1/decisions`. key: the idempotency key that was sent, or a Problem."""
@@ -196,8 +220,8 @@ class Sandbox:
 
     def events(self, body: bytes, request_id: str) -> bytes:
         """As `POST /v1/events`. The made-up customers stay as they are."""
-        nobody = lambda people: [None] * len(people)  # noqa: E731
-        return encode(take(body, request_id, self._settings, self, nobody))
+        became = lambda people: [MERGED.get(one.id) for one in people]  # noqa: E731
+        return encode(take(body, request_id, self._settings, self, became, whose=lambda ids: MERGED))
 
     def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Accepted, str]]:
         """As `Inbox.accept`, in memory."""
@@ -240,8 +264,9 @@ class Sandbox:
         return encode(ModelsAnswer(request_id, iso(self._settings.now()), VERSION, told))
 
     def _decided(
-        self, context: DecisionContext, request: DecisionRequest, id: str | None
+        self, context: DecisionContext, request: DecisionRequest, id: str | None, at: datetime | None = None
     ) -> tuple[Rules, Inputs, Mapping[str, float], DecisionAnswer]:
+        """At a midnight, before the contacts of an example were made; None: today's, with them."""
         example, who = self._existing(request.customer), _id(request.customer)
         candidates = candidates_of(context, request)
         check(request.context, context.fields)
@@ -250,8 +275,9 @@ class Sandbox:
             raise FeatureMismatch(_UNFIT)
         if who == NOT_DUE and request.scenario is not None and not request.preview:
             raise NotDue(f"the customer is not due for scenario {request.scenario} now")
-        at = midnight(self._settings.now())
-        real = context.rules(at)
+        contacted, today = example.contacts if at is None else 0, midnight(self._settings.now())
+        at = at or today
+        real = context.rules(today)  # a shop may have had none before
         policy = dataclasses.replace(
             real.policy,
             explore=0.0,
@@ -271,7 +297,7 @@ class Sandbox:
             customer_id=who,
             candidates=candidates,
             as_of=at,
-            known_at=self._known_at(example),
+            known_at=min(at, self._known_at(example)),
             stale=example.stale,
             order_probability=1 - example.risk,
             order_model=None,
@@ -281,11 +307,50 @@ class Sandbox:
             standing=Standing(
                 consents={channel: dict(said) for channel, said in example.consents.items()},
                 open_complaint=example.complaint,
-                received=tuple(Contact(at - 10 * DAY, channel) for _ in range(example.contacts)),
+                received=(Contact(at - CONTACTED * DAY, channel),) * contacted,
             ),
             spent=(0.0,) * len(policy.budgets),
         )
         return rules, inputs, example.row, answer(rules, inputs, example.row, id)
+
+    def _segments(self, id: str, example: Example) -> Segments | NoSegments:
+        try:
+            _fail(id, "segments")
+        except PropensityError as error:
+            return NoSegments(Failure(error.code, str(error)))
+        return segments_of(example, self._known_at(example))
+
+    def _last_decision(self, id: str, example: Example) -> LastDecision | NoDecision | None:
+        try:
+            _fail(id, "ledger")
+            if example.decided:
+                self._look_back(id, example)
+            return known.last_decision(self._ledger, id, self._settings.now())
+        except PropensityError as error:
+            return NoDecision(Failure(error.code, detail_of(error, self._settings)))
+
+    def _look_back(self, id: str, example: Example) -> None:
+        """Have what was decided about her before in the ledger, with what came of it: in the first scenario
+        of the shop's in which something is done, or in none."""
+        today = midnight(self._settings.now())
+        at = today - CONTACTED * DAY
+        decision = _id_of(id, iso(at))
+        with suppress(UnknownDecision):
+            self._ledger.read(decision)
+            return
+        context = self._context()
+        for scenario in (*context.scenarios, None):
+            request = DecisionRequest(id, scenario=scenario)
+            taken = self._decided(context, request, decision, at)
+            if taken[-1].send_at is not None:
+                break
+        self._ledger.keep(context, *taken, id, iso(at), msgspec.json.encode(request))
+        of: dict[str, Any] = {"source": id, "id": decision, "decision_id": decision}
+        value, ordered = example.row["order_value_365d"], today - example.row["days_since_order"] * DAY
+        told: list[Delivery | Outcome] = [Outcome(**of, type="order", value=value, at=ordered)]
+        if sent := taken[-1].send_at:
+            told.append(Delivery(**of, status="delivered", at=parse_moment(sent)))
+        self._record(told, self._settings.now())
 
     def _record(self, told: Sequence[Delivery | Outcome], now: datetime) -> list[Reported | DecisionError]:
         known = [one for one in told if one.decision_id != ERASED]
@@ -343,8 +408,9 @@ def _fail(id: str, of: str) -> None:
 
 
 def _id(customer: Customer) -> str:
-    """Test customers have the same id in every other system."""
-    return customer if isinstance(customer, str) else customer.id
+    """Test customers have the same id in every other system; one that became another's is hers."""
+    id = customer if isinstance(customer, str) else customer.id
+    return MERGED.get(id, id)
 
 
 def _id_of(client: str, key: str) -> str:

@@ -24,6 +24,7 @@ from serving import arrow, batch, bulk
 from serving.api import Answered, Customer, Failure, Score, ScoreRequest
 from serving.changes import FIGURES, Change, ChangesAnswer, ToldScore
 from serving.changes import MOST as MOST_CHANGES
+from serving.customer_types import Value
 from serving.incoming import (
     JOB,
     Headers,
@@ -224,7 +225,7 @@ class BulkSandbox:
     def _change(self, id: str, changed: list[str]) -> Change:
         of = CUSTOMERS[id]
         (told,) = self._sandbox.scored(ScoreRequest([id], reasons=0), "").results
-        scores = told.scores if isinstance(told, Answered) else []
+        scores, worth = told.scores if isinstance(told, Answered) else [], self._sandbox.worth(of)
         return Change(
             customer_id=id,
             gone=False,
@@ -235,7 +236,7 @@ class BulkSandbox:
                 else ToldScore(one.target, None, None, VERSION)
                 for one in scores
             ],
-            value=None if of.tier is None else of.value,
+            value=worth.profit.expected if isinstance(worth, Value) else None,
             tier=of.tier,
             quadrant=of.quadrant,
             stage=of.stage,

@@ -17,7 +17,7 @@ from serving import ledger_schema
 from serving.answer_types import DecisionAnswer
 from serving.decision_context import DecisionContext
 from serving.decisions import entry_of, reservation_of
-from serving.ledger import Ledger
+from serving.ledger import Entry, Ledger
 from serving.ledger_store import SqliteStore
 from serving.sealing import Sealed
 from serving.situation import Inputs, Rules
@@ -57,6 +57,16 @@ class SandboxLedger(Ledger):
     def __init__(self, settings: Settings) -> None:
         self._store = MemoryStore()
         super().__init__(replace(settings, ledger="sqlite"), self._store)
+
+    def last(self, customer_id: str) -> Entry | None:
+        """As `Ledger.last`: those of one day, all of them taken at its midnight, in the order of writing."""
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT id FROM decisions JOIN pseudonyms USING (pseudonym) WHERE customer_id = ? "
+                "ORDER BY as_of DESC, decisions.rowid DESC LIMIT 1",
+                (customer_id,),
+            ).fetchone()
+        return None if row is None else self.read(row[0])
 
     def goes_at(self, decision_id: str) -> datetime | None:
         """When what was decided is to be sent; None for nothing. UnknownDecision."""
