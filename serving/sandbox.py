@@ -8,7 +8,6 @@ process remembers its own, and the last of them.
 
 import dataclasses
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -25,8 +24,6 @@ from features.errors import (
     UnknownCustomer,
     UnknownDecision,
 )
-from features.inbox import Arrival
-from features.inbox import Outcome as Accepted
 from features.moments import DAY, iso, midnight, parse_moment
 from features.settings import Settings
 from features.shop import shop_of
@@ -74,9 +71,10 @@ from serving.sandbox_customers import (
     FAULTS,
     MERGED,
     OLD_KEY,
-    REFUSED,
     Example,
+    fail,
 )
+from serving.sandbox_inbox import SandboxInbox
 from serving.sandbox_ledger import SandboxLedger
 from serving.sandbox_models import FEATURES, HORIZON, TARGETS, VERSION, models
 from serving.sandbox_profile import segments_of, value_of
@@ -87,7 +85,6 @@ from serving.standing import Standing
 
 HOUR = timedelta(hours=1)
 NOT_DUE, REGULAR = "test-not-due", "test-maintenance"
-KEPT = 10_000  # events and erasures that are remembered
 _OUTSIDE = "this target speaks only of customers with an order"
 _HELP = (
     f"with a test key there are {', '.join(CUSTOMERS)}, of faults {', '.join(FAULTS)}, and {ERASED}, who was "
@@ -104,7 +101,7 @@ class Sandbox:
         self._settings, self._context = settings, context
         self._declared, self._shop = known.Declared(settings), shop_of(settings)
         self._ledger = SandboxLedger(settings)
-        self._told: OrderedDict[Any, Any] = OrderedDict()
+        self._inbox = SandboxInbox()
 
     def answer(
         self, route: str, method: str, customer: Callable[[], Customer], decision_id: str, body: bytes,
@@ -132,7 +129,7 @@ class Sandbox:
     def require_room(self, customers: Sequence[Customer]) -> None:
         """Problem 503 of who stands for a full disk."""
         for customer in customers:
-            _fail(_id(customer), "disk")
+            fail(_id(customer), "disk")
 
     def require_known(self, targets: Sequence[str] | None) -> None:
         """Problem 422 for a target that is none."""
@@ -221,39 +218,14 @@ class Sandbox:
     def events(self, body: bytes, request_id: str) -> bytes:
         """As `POST /v1/events`. The made-up customers stay as they are."""
         became = lambda people: [MERGED.get(one.id) for one in people]  # noqa: E731
-        return encode(take(body, request_id, self._settings, self, became, whose=lambda ids: MERGED))
-
-    def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Accepted, str]]:
-        """As `Inbox.accept`, in memory."""
-        found: list[tuple[Accepted, str]] = []
-        for of in arrivals:
-            whom = of.told_as[1] if of.told_as else of.customer_id
-            _fail(whom, "inbox")
-            if whom == REFUSED:
-                found.append(("event_refused", of.customer_id))
-                continue
-            if whom == ERASED:
-                found.append(("customer_erased", of.customer_id))
-                continue
-            before = self._told.get(("event", of.source, of.id))
-            outcome: Accepted = "accepted" if before is None else "duplicate"
-            if before not in (None, of.digest):
-                outcome = "event_conflict"
-            self._remember(("event", of.source, of.id), before or of.digest)
-            found.append((outcome, of.customer_id))
-        return found
-
-    def refusal(self, source: str, id: str) -> str | None:
-        """As `Inbox.refusal`."""
-        return "this is what the log says of an event that it does not take"
+        return encode(take(body, request_id, self._settings, self._inbox, became, whose=lambda ids: MERGED))
 
     def erase(self, customer: Customer, request_id: str) -> tuple[int, bytes]:
         """As `DELETE /v1/customers/{id}`: first accepted, then done. The customer is there all the same."""
         id = _id(customer)
-        _fail(id, "inbox")
-        _fail(id, "disk")
-        if id != ERASED and ("erased", id) not in self._told:
-            self._remember(("erased", id), True)
+        fail(id, "inbox")
+        fail(id, "disk")
+        if id != ERASED and self._inbox.erase(id):
             return 202, encode(ErasureAnswer(request_id, "accepted"))
         known = id == ERASED or id in CUSTOMERS or id in FAULTS
         return 200, encode(ErasureAnswer(request_id, "erased" if known else "unknown"))
@@ -270,7 +242,7 @@ class Sandbox:
         example, who = self._existing(request.customer), _id(request.customer)
         candidates = candidates_of(context, request)
         check(request.context, context.fields)
-        _fail(who, "ledger")
+        fail(who, "ledger")
         if example.unfit:
             raise FeatureMismatch(_UNFIT)
         if who == NOT_DUE and request.scenario is not None and not request.preview:
@@ -315,14 +287,14 @@ class Sandbox:
 
     def _segments(self, id: str, example: Example) -> Segments | NoSegments:
         try:
-            _fail(id, "segments")
+            fail(id, "segments")
         except PropensityError as error:
             return NoSegments(Failure(error.code, str(error)))
         return segments_of(example, self._known_at(example))
 
     def _last_decision(self, id: str, example: Example) -> LastDecision | NoDecision | None:
         try:
-            _fail(id, "ledger")
+            fail(id, "ledger")
             if example.decided:
                 self._look_back(id, example)
             return known.last_decision(self._ledger, id, self._settings.now())
@@ -354,7 +326,7 @@ class Sandbox:
 
     def _record(self, told: Sequence[Delivery | Outcome], now: datetime) -> list[Reported | DecisionError]:
         known = [one for one in told if one.decision_id != ERASED]
-        found = iter(recorded(self._ledger, self.accept, lambda: None, known, now))
+        found = iter(recorded(self._ledger, self._inbox.accept, lambda: None, known, now))
         self._ledger.trim()
         return [CustomerErased(_GONE) if one.decision_id == ERASED else next(found) for one in told]
 
@@ -387,24 +359,12 @@ class Sandbox:
 
     def _found(self, customer: Customer) -> Example | None:
         id = _id(customer)
-        _fail(id, "rows")
+        fail(id, "rows")
         return CUSTOMERS[REGULAR] if id in FAULTS else CUSTOMERS.get(id)
 
     def _known_at(self, example: Example) -> datetime:
         at = midnight(self._settings.now())
         return at - self._settings.stale_after - HOUR if example.stale else at
-
-    def _remember(self, name: Any, what: Any) -> None:
-        self._told[name] = what
-        while len(self._told) > KEPT:
-            self._told.popitem(last=False)
-
-
-def _fail(id: str, of: str) -> None:
-    """The fault that the customer stands for, if it is one of what is needed here."""
-    fault = FAULTS.get(id)
-    if fault is not None and of in fault.of:
-        raise fault.make()
 
 
 def _id(customer: Customer) -> str:

@@ -264,6 +264,13 @@ FAULTS: Mapping[str, Fault] = {
 """Customers who stand for a fault; where nothing of theirs is needed, they buy in a steady rhythm."""
 
 
+def fail(id: str, of: str) -> None:
+    """The fault that the customer stands for, if it is one of what is needed here."""
+    fault = FAULTS.get(id)
+    if fault is not None and of in fault.of:
+        raise fault.make()
+
+
 def told() -> str:
     """All of them, a line each, for the document."""
     of = {id: one.what for id, one in CUSTOMERS.items()} | {id: one.what for id, one in FAULTS.items()}
