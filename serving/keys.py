@@ -134,7 +134,8 @@ class Keys:
             if self._living(client) or any(key.client == client for key in self._given.values()):
                 raise UsageError(f"{client} has a key: `propensity keys rotate {client}` gives it another")
             made = self._made(client, tuple(s for s in SCOPES if s in scopes), lasts, rate, test)
-        audit.record(self._settings, audit.HERE, f"keys add {client}: {', '.join(made[1].scopes)}")
+        what = f"keys add {client}: {', '.join(made[1].scopes)}{', of a test' if test else ''}"
+        audit.record(self._settings, audit.HERE, what)
         return made
 
     def rotate(self, client: str, overlap: timedelta, lasts: timedelta | None = None) -> tuple[str, Key]:

@@ -24,7 +24,7 @@ from features.errors import PropensityError, ReleaseCorrupt, ReleaseError, Usage
 from features.files import new_folder, read_pointer, write_atomically
 from features.moments import iso, parse_moment
 from features.settings import Settings
-from serving import folders, kinds
+from serving import audit, folders, kinds
 from serving.kinds import Loaded
 from serving.models import Model
 
@@ -76,8 +76,11 @@ def publish(settings: Settings, folder: Path, name: str, version: str) -> Releas
         _log.warning("release %s %s was damaged, and is replaced from %s", name, version, folder)
         _put(folder, target, name, version)
     release = replace(load(settings, name, version), repaired=repaired)
+    changes = [one.version for one in history(settings, name)][-1:] != [version]
+    if changes:
+        audit.record(settings, audit.HERE, f"release {name} {version}")
     write_atomically(target.parent / "CURRENT", version.encode())
-    if [one.version for one in history(settings, name)][-1:] != [version]:
+    if changes:
         with (target.parent / "HISTORY").open("a", encoding="utf-8") as file:
             file.write(f"{iso(settings.now())} {version}\n")
     return release

@@ -24,6 +24,7 @@ def pause(what: str | None, scenario: str | None, reason: str | None, everything
     from features.moments import iso
     from features.shop import shop_of
     from propensity.tables import console, say, table
+    from serving import audit
     from serving.actions import catalogue
     from serving.pauses import listed, opened
 
@@ -49,6 +50,7 @@ def pause(what: str | None, scenario: str | None, reason: str | None, everything
     actions, scenarios = shop.read("ACTIONS", catalogue).values(), shop.declared("SCENARIOS")
     with opened(settings) as pauses:
         made = pauses.pause(what, (reason or "").strip(), actions, [of.name for of in scenarios])
+    audit.record(settings, audit.HERE, f"pause {made.what}")
     click.echo(f"paused {made.what} at {iso(made.since)}; `propensity resume {made.what}` ends it")
 
 
@@ -58,13 +60,16 @@ def pause(what: str | None, scenario: str | None, reason: str | None, everything
 def resume(what: str | None, scenario: str | None) -> None:
     """End a pause, from the next decision on, on every host that shares the ledger."""
     from features.moments import iso
+    from serving import audit
     from serving.pauses import opened
 
     what = _what(what, scenario)
     if what is None:
         raise click.UsageError("say what goes on: `propensity pause` lists what is paused")
-    with opened(settings_of()) as pauses:
+    settings = settings_of()
+    with opened(settings) as pauses:
         ended = pauses.resume(what)
+    audit.record(settings, audit.HERE, f"resume {what}")
     assert ended.until is not None
     click.echo(f"resumed {what} at {iso(ended.until)}")
 

@@ -1,5 +1,6 @@
 """Pauses: in force in the next decision of every worker, with their reason, until they are ended."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,6 @@ def test_the_commands_pause_list_and_resume(tmp_path: Path) -> None:
     assert "resumed campaign_a" in run("resume", "campaign_a")
     assert "nothing is paused" in run("pause")
     assert "wrong price" in run("pause", "--all")
+    (audit,) = (tmp_path / "audit").glob("*.jsonl")
+    done = [json.loads(line)["action"] for line in audit.read_text("utf-8").splitlines()]
+    assert done == ["pause campaign_a", "resume campaign_a"], "who stopped all marketing, and when?"

@@ -1,5 +1,6 @@
 """Releases: published whole, followed at once, and a broken one never serves."""
 
+import json
 import logging
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -55,8 +56,12 @@ def test_the_newest_is_in_force_and_older_ones_stay_at_hand(tiny_settings, tiny_
 def test_publishing_the_same_again_only_puts_it_in_force(tiny_settings, tiny_release, tmp_path):
     tiny_release(version="1")
     tiny_release(version="2", seed=1)
-    releases.publish(tiny_settings, folder_of(tiny_settings, "1"), "churn_28d", "1")
+    for _ in range(2):
+        releases.publish(tiny_settings, folder_of(tiny_settings, "1"), "churn_28d", "1")
     assert releases.load(tiny_settings, "churn_28d").version == "1"
+    (audit,) = (tiny_settings.home / "audit").glob("*.jsonl")
+    actions = [json.loads(line)["action"] for line in audit.read_text("utf-8").splitlines()]
+    assert actions == [f"release churn_28d {version}" for version in "121"], "who put it in force, and when?"
 
 
 def test_since_when_a_version_is_in_force_is_kept(tiny_settings, tiny_release, tmp_path):
