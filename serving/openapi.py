@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
-from serving import sandbox_customers
+from serving import api, sandbox_customers
 from serving.answer_types import DecisionAnswer
 from serving.api import (
     MAX_BODY,
@@ -320,6 +320,8 @@ def _operation(path: str, method: str, of: Operation, found: dict[str, Schema]) 
 
     answered = {"description": "Answered"} | ({} if of.answer is None else content(of.answer, *of.gives))
     said: Schema = {"summary": of.summary, "responses": {"200": answered}}
+    if path in api.SUNSET:
+        said["deprecated"] = True
     if of.more:
         said["description"] = of.more
     if of.also is not None:

@@ -113,15 +113,42 @@ PROMISED = Path(__file__).parent / "v1.json"
 
 
 def promises(document: dict[str, Any]) -> dict[str, list[str]]:
-    """Fields of every answer and request, `!` after those that must be there; statuses of every route."""
-    found = {
-        f"{method.upper()} {path}": sorted(operation["responses"])
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    }
+    """Fields of every answer and request, `!` after those that must be there, and of which type, with what
+    values; statuses of every route, and its parameters."""
+    found = {}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            route = f"{method.upper()} {path}"
+            found[route] = sorted(operation["responses"])
+            for of in operation.get("parameters", ()):
+                found[f"{route} {of['name']}{'!' * of['required']}"] = sorted(shape(of["schema"]))
     for name, schema in document["components"]["schemas"].items():
         required = schema.get("required", [])
         found[name] = sorted(f"{field}{'!' * (field in required)}" for field in schema["properties"])
+        for field, of in schema["properties"].items():
+            found[f"{name}.{field}"] = sorted(shape(of))
+    return found
+
+
+def written(promised: dict[str, list[str]]) -> str:
+    """As the file has it."""
+    lines = (f" {json.dumps(name)}: {json.dumps(what)}" for name, what in sorted(promised.items()))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def shape(schema: dict[str, Any]) -> set[str]:
+    """What a value may be: types, other schemas, and the values of a closed list."""
+    only = [schema["const"]] if "const" in schema else schema.get("enum", ())
+    found = {f"={value}" for value in only}
+    if "type" in schema:
+        found.add(schema["type"])
+    if "$ref" in schema:
+        found.add(schema["$ref"].rpartition("/")[2])
+    for part in schema.get("anyOf", ()):
+        found |= shape(part)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            found |= {f"{key} {one}" for one in shape(schema[key])}
     return found
 
 
@@ -129,26 +156,35 @@ def test_version_1_only_grows() -> None:
     """Else a journey that worked yesterday stops on the day of an upgrade, and nobody decided it."""
     promised: dict[str, list[str]] = json.loads(PROMISED.read_text("utf-8"))
     now = promises(DOCUMENT)
-    requests = {
+    asked = {
         name
         for name in now
-        if DOCUMENT["components"]["schemas"].get(name, {}).get("additionalProperties") is False
+        if DOCUMENT["components"]["schemas"].get(name.partition(".")[0], {}).get("additionalProperties")
+        is False
     }
     for name, fields in promised.items():
         assert name in now, f"{name} is gone"
+        if " " in name or "." in name:  # a route, a parameter, what a field may be
+            told = name not in asked and name.partition(".")[0] in now and "." in name
+            assert set(fields) <= set(now[name]), f"{name} was {fields}, is {now[name]}"
+            assert not told or set(fields) == set(now[name]), (
+                f"{name} was {fields}, is {now[name]}: clients were generated that know of no other; give it "
+                "as an open list (codes)"
+            )
+            continue
         for field in fields:
             bare = field.rstrip("!")
-            if name in requests:  # may ask for less, never for more
+            if name in asked:  # may ask for less, never for more
                 assert {bare, f"{bare}!"} & set(now[name]), f"{name}.{bare} is gone"
                 assert field.endswith("!") or f"{bare}!" not in now[name], f"{name}.{bare} became required"
             else:  # may say more, never less
                 assert field in now[name] or f"{field}!" in now[name], (
                     f"{name}.{field} is gone or may be absent"
                 )
-    for name in requests & promised.keys():
+    for name in {one for one in asked if "." not in one} & promised.keys():
         new = {f.rstrip("!") for f in now[name] if f.endswith("!")} - {f.rstrip("!") for f in promised[name]}
         assert not new, f"{name} requires {new}, which it did not"
-    assert promised == now, f"the API grew: write it down\n{json.dumps(now, indent=1, sort_keys=True)}"
+    assert promised == now, f"the API grew: write it down\n{written(now)}"
 
 
 def test_what_ends_says_so_six_months_before(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +206,9 @@ def test_what_ends_says_so_six_months_before(monkeypatch: pytest.MonkeyPatch) ->
 
     asyncio.run(ask())
     assert dict(sent[0]["headers"])[b"sunset"] == b"Thu, 01 Jul 2027 00:00:00 GMT"
+    told = document()["paths"]
+    assert told["/livez"]["get"]["deprecated"], "who generates a client hears of it by the document alone"
+    assert "deprecated" not in told["/readyz"]["get"]
 
 
 def test_what_a_figure_counts_is_said_beside_it() -> None:
