@@ -98,7 +98,7 @@ class Bulk:
     def _submitted(self, sent: bytes, client: str, key: str | None, request_id: str) -> Answer:
         request = REQUEST.decode(sent)
         self._scorer.require_known(request.targets)
-        answer = jobs.submit(self._settings, sent, request, client, key, request_id)
+        answer = jobs.submit(self._settings, request, client, key, request_id)
         self._worker.wake()
         return Answer(202, encode(answer), headers={"location": f"{JOBS}/{answer.job_id}"})
 

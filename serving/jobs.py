@@ -94,15 +94,20 @@ class State(Struct, frozen=True):
     error: Failure | None = None
 
 
+def digest_of(request: JobRequest) -> str:
+    """Of what is asked, however it was written."""
+    return hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+
+
 def submit(
-    settings: Settings, body: bytes, request: JobRequest, client: str, key: str | None, request_id: str
+    settings: Settings, request: JobRequest, client: str, key: str | None, request_id: str
 ) -> JobAnswer:
     """Keep a job, on the disk before this returns. key: the same one gives the same job.
 
-    IdempotencyConflict for the same key with another body; Problem 429 for more jobs than a client may have.
+    IdempotencyConflict for the same key with another request; Problem 429 for more than a client may have.
     """
     id = hashlib.sha256(encode(["job", client, key])).hexdigest()[:32] if key else uuid.uuid4().hex
-    digest = hashlib.sha256(body).hexdigest()
+    digest = digest_of(request)
     with locked(_root(settings) / ".submit"):
         sweep(settings)
         found = _read(settings, id)

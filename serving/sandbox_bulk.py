@@ -37,7 +37,15 @@ from serving.incoming import (
     split_names,
     whole_number,
 )
-from serving.jobs import KEPT, JobAnswer, JobRequest, require_fewer, unfinished_problem, unknown_job
+from serving.jobs import (
+    KEPT,
+    JobAnswer,
+    JobRequest,
+    digest_of,
+    require_fewer,
+    unfinished_problem,
+    unknown_job,
+)
 from serving.outgoing import Answer
 from serving.problems import Offender, Problem, encode
 from serving.sandbox import Sandbox
@@ -102,7 +110,7 @@ class BulkSandbox:
         request = bulk.REQUEST.decode(sent)
         self._sandbox.require_known(request.targets)
         id = hashlib.sha256(f"{client}\n{key or uuid.uuid4().hex}".encode()).hexdigest()[:32]
-        digest, found = hashlib.sha256(sent).hexdigest(), self._jobs.get(id)
+        digest, found = digest_of(request), self._jobs.get(id)
         if found is not None and found.digest != digest:
             raise IdempotencyConflict("this idempotency key was used for another job: choose another one")
         if found is None:

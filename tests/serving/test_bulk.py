@@ -137,6 +137,11 @@ def test_a_job_scores_everyone_beside_the_service(service: Running, client: Clie
     asked = client.ask_job(reasons=2, idempotency_key="night")
     assert (asked.status, asked.customers) == ("waiting", None)
     assert client.ask_job(reasons=2, idempotency_key="night").job_id == asked.job_id
+    headers = {"idempotency-key": "night", "content-type": "application/json"}
+    otherwise = service.client.post(
+        "/v1/jobs", content=b'{ "reasons": 2, "kind": "scores" }', headers=headers
+    )
+    assert otherwise.json()["job_id"] == asked.job_id, "another client's JSON of the same request"
     with pytest.raises(ProblemError, match="409 idempotency_conflict"):
         client.ask_job(reasons=1, idempotency_key="night")
     answer = done(client, asked.job_id)
@@ -254,8 +259,8 @@ def test_who_is_erased_is_in_no_result(settings: Settings, tmp_path: Path) -> No
     settings, build = two_days(tmp_path)
     publish(settings, build, SECOND)
     request = jobs.JobRequest("scores", PEOPLE[:5])
-    job = jobs.submit(settings, b"1", request, "tests", None, "0" * 32).job_id
-    waiting = jobs.submit(settings, b"2", request, "tests", None, "1" * 32).job_id
+    job = jobs.submit(settings, request, "tests", None, "0" * 32).job_id
+    waiting = jobs.submit(settings, request, "tests", None, "1" * 32).job_id
     everything = jobs.everything(settings)
     assert [one.id for one, _ in everything] == [job, waiting]
     Tombstones.of(settings).having({PEOPLE[1]}).write()

@@ -65,7 +65,7 @@ def test_what_cannot_be_kept_is_refused_with_a_code_and_a_time_to_come_back(home
 def test_a_job_waits_for_room_and_the_log_says_so_in_a_line(home: Settings) -> None:
     """Else an operator reads a page of our code's places, and a job that was accepted is lost."""
     body = b'{"kind":"scores","customers":["c0001"]}'
-    asked = jobs.submit(home, body, msgspec.json.decode(body, type=jobs.JobRequest), "t", None, "0" * 32)
+    asked = jobs.submit(home, msgspec.json.decode(body, type=jobs.JobRequest), "t", None, "0" * 32)
 
     def work() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "serving.job_worker"]
