@@ -297,8 +297,8 @@ def test_a_job_delays_no_decision(service: Running, client: Client) -> None:
 def test_a_job_whose_file_is_damaged_is_in_nobodys_way(tmp_path: Path) -> None:
     """Else a file that a crash spoilt ends every job of every client, until somebody finds it."""
     settings, asked = Settings(home=tmp_path), jobs.JobRequest("scores")
-    spoilt, whole = (jobs.submit(settings, b"", asked, "tests", key, "0" * 32) for key in ("1", "2"))
+    spoilt, whole = (jobs.submit(settings, asked, "tests", key, "0" * 32) for key in ("1", "2"))
     (jobs.folder_of(settings, spoilt.job_id) / "state.json").write_bytes(b"\xff\xfe")
     assert [job.id for job, _ in jobs.everything(settings)] == [whole.job_id]
-    again = jobs.submit(settings, b"", asked, "tests", "1", "0" * 32)
+    again = jobs.submit(settings, asked, "tests", "1", "0" * 32)
     assert jobs.look(settings, "tests", again.job_id, "0" * 32).status == "waiting"
