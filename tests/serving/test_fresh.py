@@ -434,6 +434,34 @@ def test_after_a_flip_the_new_publication_is_overlaid_with_what_it_does_not_know
     np.testing.assert_array_equal(row(settings, [customer]), first)
 
 
+def test_after_redis_lost_all_the_same_publication_is_overlaid_anew(
+    world: World, tmp_path: Path, redis_of_all: RedisServer
+) -> None:
+    """Else what a customer said since is unknown until the next build, to who takes her row for overlaid."""
+    settings = replace(copied(world, tmp_path), online=redis_of_all.url)
+    customer = world.late[3]
+    with redis_of_all.client() as client, closing(Inbox(settings)) as inbox:
+
+        def emptied() -> None:
+            client.flushall()
+            online.publish(settings, Build.open(settings), TODAY)
+
+        emptied()
+        overlay = fresh.Overlay(settings)
+        tell(settings, [order("o1", customer)])
+        until(lambda: overlay.step() > 0)
+        first, said = row(settings, [customer]), inbox.overlaid(customer)
+        published = OnlineRows.open(settings).current()
+        assert said == (published.key, inbox.last())
+        emptied()
+        now = OnlineRows.open(settings).current()
+        assert (now.id, now.key == said[0]) == (published.id, False), "nobody takes her row for overlaid"
+        assert (row(settings, [customer]) != first).any()
+        until(lambda: overlay.step() > 0)
+        np.testing.assert_array_equal(row(settings, [customer]), first)
+        assert inbox.overlaid(customer) == (now.key, inbox.last())
+
+
 def test_what_the_log_has_already_is_not_counted_again(world: World, tmp_path: Path) -> None:
     """A shop that tells an order tonight, which the nightly file brought before, has sold it once."""
     settings = copied(world, tmp_path)
