@@ -66,7 +66,7 @@ class Overlay:
                 return 0
             some = list(self._waiting)[:AT_ONCE]
             done = self._write(self._published, some)
-            self._inbox.note_overlaid(self._published.id, done)
+            self._inbox.note_overlaid(self._published.key, done)
         except NoBuild:  # nothing is published, or something else since we looked
             self._published = None
             return 0

@@ -176,7 +176,7 @@ class Inbox:
         """(number, when it came by the machine's clock) of the first event, from number `start` on, that
         neither that publication nor an overlay row of it has.
 
-        taken, since: the publication has events up to that number that came by then.
+        publication: its `Published.key`. taken, since: it has events up to that number that came by then.
         """
         found = self._read(
             f"""SELECT number, coalesce(told_at, received_at) FROM events
@@ -243,12 +243,12 @@ class Inbox:
             )  # erased meanwhile
 
     def overlaid(self, customer_id: str) -> tuple[str, int]:
-        """The publication of her overlay row, and the number of the last event that it has; else ("", 0)."""
+        """The publication, by its `key`, of her overlay row, and its last event's number; else ("", 0)."""
         found = self._read("SELECT publication, number FROM overlaid WHERE customer_id = ?", customer_id)
         return (found[0][0], found[0][1]) if found else ("", 0)
 
     def note_overlaid(self, publication: str, numbers: Mapping[str, int]) -> None:
-        """These customers' overlay rows of that publication have their events up to those numbers."""
+        """Overlay rows of that publication, a `Published.key`, have these customers' events up to those."""
         with self._used() as db, transaction(db):
             db.executemany(
                 "INSERT OR REPLACE INTO overlaid VALUES (?, ?, ?)",

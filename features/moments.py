@@ -29,13 +29,12 @@ def parse_moment(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        utc = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # the latter: in UTC it is before the year 1, or after 9999
         raise UsageError(f"{text!r} is not a moment: write 2017-12-03 or 2017-12-03T00:00:00+00:00") from None
-    if moment.tzinfo is None:
-        if len(text) > 10:
-            raise UsageError(f"{text!r} has no offset: append Z or +08:00, so that it means one moment only")
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC)
+    if moment.tzinfo is None and len(text) > 10:
+        raise UsageError(f"{text!r} has no offset: append Z or +08:00, so that it means one moment only")
+    return utc
 
 
 def to_us(moment: datetime) -> int:

@@ -22,13 +22,13 @@ class Lag:
 
         published: what is served; None if nothing is, and then every event waits.
         """
-        id = published.id if published else ""
-        if id != self._of or published is None:
+        key = published.key if published else ""
+        if key != self._of or published is None:
             self._taken = self._taken_by(published) if published else 0
-            self._of, self._start = id, 0
+            self._of, self._start = key, 0
         last = self._inbox.last()
         since = published.moment if published else datetime.min.replace(tzinfo=UTC)
-        found = self._inbox.waiting(id, self._taken, since, self._start)
+        found = self._inbox.waiting(key, self._taken, since, self._start)
         if found is None:
             self._start = last + 1
             return 0.0

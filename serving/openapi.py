@@ -161,7 +161,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             *STORAGE,
         ),
         more=f"A client has at most {MOST_JOBS} jobs; a job and its result are kept for "
-        f"{KEPT // timedelta(hours=1)} hours.",
+        f"{KEPT // timedelta(hours=1)} hours. A key is kept as long as its job: once that is over, or "
+        "deleted, the same key makes another one.",
     ),
     ("/v1/jobs/{id}", "get"): Operation(
         "How far a job is", JobAnswer, None, {"id": _JOB}, problems=("not_found", "unknown_job")

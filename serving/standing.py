@@ -69,7 +69,7 @@ def with_complaints(
 
 
 class Told(NamedTuple):
-    """What the inbox has of one customer. overlaid: the publication and last event of her overlay row."""
+    """What the inbox has of one customer. overlaid: as the inbox has it."""
 
     rows: Sequence[Kept]
     overlaid: tuple[str, int]
@@ -136,7 +136,7 @@ class Standings:
         """Rows that the publication's log does not have, and of these those that her overlay has neither."""
         taken = self._taken_by(published) if told.rows else 0
         new = [row for row in told.rows if row.number > taken or row.known_at > published.moment]
-        last = told.overlaid[1] if told.overlaid[0] == published.id else 0
+        last = told.overlaid[1] if told.overlaid[0] == published.key else 0
         return new, [row for row in new if row.number > last]
 
     def _taken_by(self, published: Published) -> int:

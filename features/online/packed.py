@@ -7,6 +7,8 @@ the exact bytes of an id: "0123" is not "123".
 
 import hashlib
 import json
+import logging
+import secrets
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +35,8 @@ _OPENS = ord("[")  # consents, behind the values
 AT_ONCE = 5_000  # rows that are written, or read back, together
 _COLUMNS = 10  # that are read together: few, for memory; some, since a row-wise matrix is filled faster so
 
+report = logging.getLogger("propensity.online")
+
 Consents = Mapping[tuple[str, str], bool]  # (channel, purpose) -> granted
 COMPLAINED = ("", "complaint")
 """Among the consents of an overlay, as no channel is called: an open complaint that no feature counts."""
@@ -49,8 +53,13 @@ class Published:
     moment: datetime
     features: Mapping[str, str]
     rows: int
-    number: int  # the store's own key; never used twice
+    number: int  # the store's own key; never used twice, nor in a store that lost all and was filled again
     last_delivery: int | None = None  # of the ledger in its log, 0 without one; None: older than this field
+
+    @property
+    def key(self) -> str:
+        """Tells it from every other, also from the same snapshot published where this one was lost."""
+        return f"{self.id}#{self.number}"
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,13 @@ def without(stored: Stored, gone: Iterable[bytes]) -> Stored:
         {key: row for key, row in stored.rows.items() if key not in keys},
         {key: row for key, row in stored.overlays.items() if key not in keys},
     )
+
+
+def new_number() -> int:
+    """Of a publication. Drawn and not counted: a store that was emptied would begin to count anew, and
+    whoever still runs would take the new publication for the old one. Above all that were ever counted.
+    """
+    return 1 << 52 | secrets.randbits(52)
 
 
 MERGED = ""  # the source of an id that became another customer's; no source of a log has this name
@@ -202,21 +218,25 @@ def unpack(
 ) -> Rows:
     """Rows of `keys`, in their order and with their duplicates; what was known before `oldest` is EXPIRED.
 
-    FeatureError if a stored row is not as long as it was published.
+    FeatureError if a stored row is not as long as it was published. An overlay row that is not is as if it
+    were not there: an older version wrote it, which told publications by numbers that came again.
     """
     count, width = len(keys), len(published.features) * PACKED.itemsize
-    rows = stored.rows
-    if stored.overlays:
-        rows = {**rows, **{key: row for key, (_, row) in stored.overlays.items()}}
+    rows, overlays = stored.rows, stored.overlays
+    if overlays:
+        overlays = {key: of for key, of in overlays.items() if _fits(of[1], width)}
+        if len(overlays) < len(stored.overlays):
+            _say_misfits(published.key, where)
+        rows = {**rows, **{key: row for key, (_, row) in overlays.items()}}
     for row in rows.values():
-        if len(row) != width and (len(row) < width or row[width] != _OPENS):
+        if not _fits(row, width):
             raise FeatureError(
                 f"{where}: rows of {published.id} are not {width} bytes long, as they were published: "
                 "something else changed them; take what is there away and publish again "
                 "(`propensity features build`)"
             )
     moment, blank = _to_us(published.moment), _NAN * len(published.features)
-    known = [stored.overlays[key][0] if key in stored.overlays else moment for key in keys]
+    known = [overlays[key][0] if key in overlays else moment for key in keys]
     status = np.array([PRESENT if key in rows else UNKNOWN for key in keys], np.uint8)
     packed = bytearray().join([rows.get(key, blank)[:width] for key in keys])
     matrix = np.frombuffer(packed, PACKED).reshape(count, len(published.features))
@@ -229,11 +249,21 @@ def unpack(
     def consents(place: int) -> Consents:
         """Of the customer at that place."""
         said = [stored.rows.get(keys[place], b"")[width:]]
-        if keys[place] in stored.overlays:
-            said.append(stored.overlays[keys[place]][1][width:])
+        if keys[place] in overlays:
+            said.append(overlays[keys[place]][1][width:])
         return consents_of(*said)
 
     return Rows(matrix, status, known_at, consents)
+
+
+def _fits(row: bytes, width: int) -> bool:
+    """Whether it is so many bytes of values, and then consents or nothing."""
+    return len(row) == width or (len(row) > width and row[width] == _OPENS)
+
+
+@lru_cache(maxsize=64)  # once a process and publication
+def _say_misfits(key: str, where: str) -> None:
+    report.warning("%s: overlay rows of %s that are not of its features are passed over", where, key)
 
 
 def consents_of(*said: bytes) -> Consents:

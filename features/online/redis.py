@@ -2,7 +2,6 @@
 
 propensity:pointer         number of the publication that readers see
 propensity:publications    hash: number -> JSON of what was published, and its turn (see sqlite.py)
-propensity:last            the last number that was given
 propensity:turn            the last turn
 propensity:<n>:rows        hash: customer_id -> row
 propensity:<n>:overlays    hash: customer_id -> moment (int64, little-endian), row
@@ -30,14 +29,23 @@ from redis.retry import Retry
 from features.errors import OnlineUnavailable, SettingsError
 from features.moments import from_us, to_us
 from features.online import scripts
-from features.online.packed import AT_ONCE, Chunk, Content, IdentityRow, Publication, Published, Stored
+from features.online.packed import (
+    AT_ONCE,
+    Chunk,
+    Content,
+    IdentityRow,
+    Publication,
+    Published,
+    Stored,
+    new_number,
+)
 
 _BUSY = timedelta(seconds=30)  # that a publisher waits for one answer
 _KEYS = 1000  # ids in one script: well below the limit of Lua's stack
 _PAUSE = 4  # times the longest wait: after a failure, so long nobody waits for the server again
 
 _POINTER, _PUBLICATIONS = "propensity:pointer", "propensity:publications"
-_LAST, _TURN = "propensity:last", "propensity:turn"
+_TURN = "propensity:turn"
 
 
 @lru_cache(maxsize=8)
@@ -115,7 +123,7 @@ class RedisStore:
     def write(self, content: Content, sha256: str) -> None:
         """Write all of it, without a turn."""
         with self._writer() as client:
-            number = int(client.incr(_LAST))
+            number = new_number()
             about = {
                 "id": content.id,
                 "build": content.build,

@@ -33,6 +33,7 @@ from features.online.packed import (
     Publication,
     Published,
     Stored,
+    new_number,
     nothing_published,
 )
 
@@ -146,10 +147,12 @@ class SqliteStore:
     def write(self, content: Content, sha256: str) -> None:
         """Write all of it, without a turn."""
         with self._writer() as connection:
-            number: int = connection.execute(
-                "insert into publications (id, build, moment, features, rows, sha256, last_delivery) "
-                "values (?, ?, ?, ?, ?, ?, ?) returning number",
+            number = new_number()
+            connection.execute(
+                "insert into publications (number, id, build, moment, features, rows, sha256, last_delivery) "
+                "values (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
+                    number,
                     content.id,
                     content.build,
                     to_us(content.moment),
@@ -158,7 +161,7 @@ class SqliteStore:
                     sha256,
                     content.last_delivery,
                 ),
-            ).fetchone()[0]
+            )
             for chunk in content.chunks():
                 with _transaction(connection):
                     connection.executemany(f"insert into packed values ({number}, ?, ?)", chunk)

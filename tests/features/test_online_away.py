@@ -107,7 +107,7 @@ def test_evicted_rows_are_an_error_and_not_unknown_customers(
     publish(home, build, MOMENT)
     rows = OnlineRows.open(home)
     with server.client() as client:
-        client.delete("propensity:1:rows")
+        client.delete(f"propensity:{rows.current().number}:rows")
     with pytest.raises(OnlineUnavailable, match="noeviction"):
         rows.latest(["c000001"])
     publish(home, build, MOMENT)

@@ -94,7 +94,7 @@ def test_who_refuses_is_found_among_everyone_without_reading_everyone_again(shop
         published = context.rows.current()
         fresh = {IDS[3]: online.Fresh(np.array([80], np.float32), TINY_MOMENT, {("app", "marketing"): True})}
         online.write_overlay(shop, published, fresh)  # she agreed again
-        context.standings.inbox.note_overlaid(published.id, {IDS[3]: 1})
+        context.standings.inbox.note_overlaid(published.key, {IDS[3]: 1})
         assert asked(context, id) == (True, None)
         other = {IDS[4]: online.Fresh(np.array([80], np.float32), TINY_MOMENT, {("app", "marketing"): False})}
         online.write_overlay(shop, published, other)  # told to another host

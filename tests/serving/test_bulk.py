@@ -161,6 +161,9 @@ def test_a_job_scores_everyone_beside_the_service(service: Running, client: Clie
     assert service.client.get(path, headers={"accept": "text/html"}).status_code == 406
     assert client.delete_job(asked.job_id).status == "deleted"
     assert service.client.get(path).status_code == 404
+    another = client.ask_job(PEOPLE[:2], idempotency_key="night")
+    assert (another.status, another.customers) == ("waiting", 2), "a key is kept as long as its job"
+    client.delete_job(another.job_id)
 
 
 def test_a_job_is_its_clients_alone_and_names_whom_it_was_asked_for(

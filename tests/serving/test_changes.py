@@ -224,9 +224,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield service
 
 
+def forged(at: str) -> str:
+    """A query of a cursor that names what was told at that time."""
+    cursor = msgspec.json.encode([1, None, [at, {"churn_28d": "1"}], None, None, ""])
+    return f"since={base64.urlsafe_b64encode(cursor).rstrip(b'=').decode()}"
+
+
 @pytest.mark.parametrize(
     "query",
     ["since=x", "since=" + "A" * 400, "limit=0", "limit=10001", "limit=1e3", "of=", "of=dreams", "more=1",
+     forged("0001-01-01T00:00:00+14:00"), forged("9999-12-31T23:59:59-14:00"),
      "since=WzEsbnVsbCxbIjIwMTctMTItMDIiLHsiLi4vLi4vYSI6IjEifV0sbnVsbCxudWxsXQ"],
 )  # fmt: skip
 def test_what_is_no_question_is_refused_in_words(service: Running, query: str) -> None:

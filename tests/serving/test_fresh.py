@@ -429,9 +429,37 @@ def test_after_a_flip_the_new_publication_is_overlaid_with_what_it_does_not_know
     first = row(settings, [customer])
     online.publish(settings, Build.open(settings), TODAY - 7 * DAY)
     stale = row(settings, [customer])
-    assert (stale != first).any()
+    assert not np.array_equal(stale, first, equal_nan=True)
     until(lambda: overlay.step() > 0)
     np.testing.assert_array_equal(row(settings, [customer]), first)
+
+
+def test_after_redis_lost_all_the_same_publication_is_overlaid_anew(
+    world: World, tmp_path: Path, redis_of_all: RedisServer
+) -> None:
+    """Else what a customer said since is unknown until the next build, to who takes her row for overlaid."""
+    settings = replace(copied(world, tmp_path), online=redis_of_all.url)
+    customer = world.late[3]
+    with redis_of_all.client() as client, closing(Inbox(settings)) as inbox:
+
+        def emptied() -> None:
+            client.flushall()
+            online.publish(settings, Build.open(settings), TODAY)
+
+        emptied()
+        overlay = fresh.Overlay(settings)
+        tell(settings, [order("o1", customer)])
+        until(lambda: overlay.step() > 0)
+        first, said = row(settings, [customer]), inbox.overlaid(customer)
+        published = OnlineRows.open(settings).current()
+        assert said == (published.key, inbox.last())
+        emptied()
+        now = OnlineRows.open(settings).current()
+        assert (now.id, now.key == said[0]) == (published.id, False), "nobody takes her row for overlaid"
+        assert not np.array_equal(row(settings, [customer]), first, equal_nan=True)
+        until(lambda: overlay.step() > 0)
+        np.testing.assert_array_equal(row(settings, [customer]), first)
+        assert inbox.overlaid(customer) == (now.key, inbox.last())
 
 
 def test_what_the_log_has_already_is_not_counted_again(world: World, tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def test_a_caller_needs_nothing_but_the_document() -> None:
     bound = schemas["Binding"]["properties"]["reject_reason"]["x-extensible-enum"]
     assert {*bound} == {*REASONS, PRICE, NONE_ELIGIBLE}
     assert "7 days" in paths["/v1/decisions"]["post"]["description"]
+    kept = "A key is kept as long as its job: once that is over, or deleted, the same key makes another one."
+    assert kept in paths["/v1/jobs"]["post"]["description"]
     (signature,) = [
         one["description"]
         for one in DOCUMENT["webhooks"]["com.propensity.customer.due"]["post"]["parameters"]

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from running import release, running, settings_of, small_build
 from servers import redis_server
-from tiny import TINY_MOMENT
+from tiny import TINY_FEATURES, TINY_MOMENT
 
 from features import online
 from features.files import write_atomically
-from features.moments import iso
+from features.moments import DAY, iso
 from serving import batch
 
 
@@ -92,3 +92,43 @@ def test_a_slow_redis_keeps_nobody_waiting_who_does_not_need_it(
             finally:
                 server.thaw()
             assert [asked.result().status_code for asked in slow] == [200] * len(slow)
+
+
+def test_a_redis_that_comes_back_empty_is_filled_by_a_build_and_running_services_follow(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Else what is said to help leaves every score an error, or tells the moment of the rows of before."""
+    folder = tmp_path_factory.mktemp("service")
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        settings = replace(settings_of(folder / "home"), online=server.url)
+        moments = [TINY_MOMENT - DAY, TINY_MOMENT]
+        build = small_build(settings, moments)
+        released = release(settings, folder, build, "churn_28d")
+        for moment in moments:
+            batch.score(settings, released, build, moment)
+        online.publish(settings, build, moments[0])
+        with running(settings, watched=True, PROPENSITY_ONLINE=server.url) as service:
+
+            def known_at() -> str:
+                asked = service.scores("c0001")
+                assert asked.status_code == 200, asked.text
+                (of,) = asked.json()["results"]
+                assert "scores" in of, of
+                return str(of["known_at"])
+
+            assert known_at() == iso(moments[0])
+            server.stop()
+            server.start()
+            online.publish(settings, build, moments[1])
+            assert known_at() == iso(moments[1])
+            server.stop()
+            server.start()
+            wider = small_build(settings, names=[*TINY_FEATURES, "another"])
+            batch.score(settings, released, wider, TINY_MOMENT)
+            online.publish(settings, wider, TINY_MOMENT)
+            assert known_at() == iso(TINY_MOMENT)
+            decided = service.client.post(
+                "/v1/decisions", json={"customer": "c0001"}, headers={"idempotency-key": "1"}
+            )
+            assert decided.status_code == 200, decided.text
+            assert decided.json()["known_at"] == iso(TINY_MOMENT)

@@ -98,7 +98,7 @@ def overlay(settings: Settings, consents: Mapping[tuple[str, str], bool], **valu
         row[list(published.features).index(name)] = value
     online.write_overlay(settings, published, {"c1": Fresh(row, settings.now(), consents)})
     with closing(Inbox(settings)) as inbox:
-        inbox.note_overlaid(published.id, {"c1": inbox.last()})
+        inbox.note_overlaid(published.key, {"c1": inbox.last()})
 
 
 def test_a_withdrawn_consent_binds_the_next_decision(settings: Settings) -> None:
