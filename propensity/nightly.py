@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import UsageError
-from features.files import durable, locked, sha256, write_atomically
+from features.files import durable, locked, sha256, write_atomically, written_to
 from features.moments import iso, parse_moment
 from features.online import OnlineRows
 from features.settings import Settings
@@ -103,8 +103,7 @@ def export(settings: Settings, to: Path, kind: Kind, force: bool = False, dry_ru
         there = _manifest(to / chain[0])
         if (there["kind"], there["as_of"]) == ("full", facts["as_of"]):
             return Export(to / chain[0], there, why, False)
-    to.mkdir(parents=True, exist_ok=True)
-    with locked(to / ".lock"):
+    with written_to(to), locked(to / ".lock"):
         facts, written = _kept(to / name, facts, tables, force)
     return Export(to / name, facts, why, written)
 
@@ -126,9 +125,9 @@ def _kept(
                     f"{path} is there with other content, which somebody may have read (since then a model "
                     "was promoted, somebody was erased, or its files were changed): --force replaces it"
                 )
-            (path / MANIFEST).unlink()  # first: what is being replaced is not finished
+        durable(scratch)  # before anything that is there is touched: the disk may be full
+        (path / MANIFEST).unlink(missing_ok=True)  # first: what is being replaced is not finished
         shutil.rmtree(path, ignore_errors=True)
-        durable(scratch)
         scratch.rename(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from disks import fill, small_disk
 from running import ROOT, environment, release
 from two_days import CAME, CHANGED, FIRST, PEOPLE, SECOND, WENT, publish, score, two_days
 
@@ -213,6 +214,24 @@ def test_the_command_says_what_it_wrote_and_refuses_what_cannot_be_meant(
     publish(settings, build, FIRST)
     code, said = run(out, "--delta")
     assert (code, "rolled back" in said) == (2, True)
+
+
+def test_a_full_disk_of_the_folder_is_not_said_of_the_home(
+    home: tuple[Settings, Build], tmp_path: Path
+) -> None:
+    """Else somebody frees the wrong disk, and the next night fails again."""
+    settings, _ = home
+    out = tmp_path / "out"
+    env = {k: v for k, v in environment(settings, 1).items() if k not in os.environ or k.startswith("PROP")}
+    with small_disk(out, 1):
+        fill(out / "filler")
+        full = CliRunner().invoke(main, ["export", str(out)], env=env)
+        assert full.exit_code == 1, full.output
+        assert full.output.startswith(f"error: {out} cannot be used ("), full.output
+        assert "its disk is full: free space on it" in full.output
+        assert str(settings.home) not in full.output
+        (out / "filler").unlink()
+        assert CliRunner().invoke(main, ["export", str(out)], env=env).exit_code == 0
 
 
 def follow(out: Path, number: int, before: str, some: pa.Table, deleted: list[str]) -> str:
