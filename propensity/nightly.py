@@ -99,13 +99,24 @@ def export(settings: Settings, to: Path, kind: Kind, force: bool = False, dry_ru
     facts |= {"rows": len(tables["part"]), "deleted": len(tables.get("deleted", ()))}
     if dry_run:
         return Export(to / name, facts, why, False)
-    if kind == "delta" and facts["rows"] == facts["deleted"] == 0 and not (to / name / MANIFEST).exists():
-        there = _manifest(to / chain[0])
-        if (there["kind"], there["as_of"]) == ("full", facts["as_of"]):
-            return Export(to / chain[0], there, why, False)
+    if kind == "delta" and (said := _said(to, name, chain[0], facts)) is not None:
+        return Export(to / said, _manifest(to / said), why, False)
     with written_to(to), locked(to / ".lock"):
         facts, written = _kept(to / name, facts, tables, force)
     return Export(to / name, facts, why, written)
+
+
+def _said(to: Path, name: str, before: str, facts: Mapping[str, Any]) -> str | None:
+    """The export that says already what a delta of these facts would: if nothing changed since a full one of
+    its moment, that one; or the delta, if what it followed then was taken away. None if there is none."""
+    there = _manifest(to / before)
+    if facts["rows"] or facts["deleted"] or (there["kind"], there["as_of"]) != ("full", facts["as_of"]):
+        return None
+    if not (to / name / MANIFEST).exists():
+        return before
+    made = _manifest(to / name)
+    whole = all(_is_whole(to / name, file) for file in made["files"])
+    return name if whole and made["previous"]["name"] != before else None
 
 
 def _kept(

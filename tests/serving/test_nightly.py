@@ -349,6 +349,9 @@ def test_a_night_that_is_retried_finds_what_it_wrote_whatever_came_after_it(
     again = export(settings, out, "delta")
     assert (again.path, again.written, files(delta.path)) == (delta.path, False, before)
     assert export(settings, out, "full").written is False
+    shutil.rmtree(out / FULL)
+    again = export(settings, out, "delta")
+    assert (again.path, again.written, files(delta.path)) == (delta.path, False, before), "older ones may go"
     new = tmp_path / "new"
     export(settings, new, "full")
     nothing = export(settings, new, "delta")
