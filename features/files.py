@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from features.errors import PropensityError
+
 NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises of bytes that are no JSON of the shape: it says all three ways."""
 
@@ -54,6 +56,20 @@ def refused(error: Exception, path: Path) -> str | None:
     if do is None:
         return None
     return f"{path} cannot be used ({said}): {do}, and try again; what was kept before is whole"
+
+
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """What the block cannot write is said of `path`, where the error names no file: not of the home."""
+    try:
+        yield
+    except PropensityError:
+        raise
+    except Exception as error:
+        said = refused(error, path)
+        if said is None:
+            raise
+        raise PropensityError(said) from error
 
 
 def _room(path: Path) -> int:

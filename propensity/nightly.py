@@ -5,9 +5,11 @@
     DIR/2018-01-01T000000Z-delta/part-00000.parquet      the rows that differ from the export before
     DIR/2018-01-01T000000Z-delta/deleted.parquet         the ids that are gone: erased, or published no more
 
-A reader takes a folder once its manifest is there, and applies a delta to the export that it names: drop
-the deleted, then replace or add the rows. Everything comes from what is published, so the same export again
-is the same bytes, and a killed one is finished by running it again.
+A reader takes a folder once its manifest is there, and looks at its kind. A full one is everyone: it
+replaces what was read before. A delta is applied to the export that it names: drop the deleted, then replace
+or add the rows. After DELTAS of them in a row a full one is written instead, so that what a night reads does
+not grow with the nights before. Everything comes from what is published, so the same export again is the
+same bytes, and a killed one is finished by running it again.
 
 The files are the shop's, outside the home, and nobody comes back to change them: an erased customer is named
 among the deleted of the next delta and is not in the next full export. Older folders are the shop's to
@@ -18,14 +20,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from features.errors import UsageError
-from features.files import durable, locked, sha256, write_atomically
+from features.files import durable, locked, sha256, write_atomically, written_to
 from features.moments import iso, parse_moment
 from features.online import OnlineRows
 from features.settings import Settings
@@ -40,6 +42,7 @@ Kind = Literal["full", "delta"]
 FORMAT = 1
 PART = 250_000  # rows of a file
 GROUP = 65_536  # of which a reader takes at once
+DELTAS = 31  # in a row; then comes a full one
 MANIFEST, DELETED = "manifest.json", "deleted.parquet"
 
 
@@ -56,6 +59,9 @@ class Export:
 def export(settings: Settings, to: Path, kind: Kind, force: bool = False, dry_run: bool = False) -> Export:
     """Write one export of what is published. force: replace one of that name that holds something else.
 
+    A delta after DELTAS deltas is a full one; one that has nothing to say after a full one of its moment is
+    that full one, already there.
+
     UsageError for a folder in the home, a delta without anything before it, or an export that is there with
     other content; NoBuild if nothing is published or nobody was scored.
     """
@@ -64,7 +70,12 @@ def export(settings: Settings, to: Path, kind: Kind, force: bool = False, dry_ru
     published = OnlineRows.open(settings).current()
     told, silent = everyone.told_now(settings, published, Releases(settings))
     whole = everyone.table(settings, told)
-    name = f"{told.moment:%Y-%m-%dT%H%M%SZ}-{kind}"
+    why = {name: failure.detail for name, failure in silent.items()}
+    name, chain = f"{told.moment:%Y-%m-%dT%H%M%SZ}-{kind}", list[str]()
+    if kind == "delta":
+        chain = _chain(to, _before(to, name, told.moment))
+        if len(chain) > DELTAS and not (to / name / MANIFEST).exists():
+            kind, name = "full", name.replace("-delta", "-full")
     facts: dict[str, Any] = {
         "format": FORMAT,
         "kind": kind,
@@ -75,25 +86,37 @@ def export(settings: Settings, to: Path, kind: Kind, force: bool = False, dry_ru
         "schema": [{"name": field.name, "type": str(field.type)} for field in whole.schema],
         "previous": None,
     }
-    tables, before = {"part": whole}, None
+    tables = {"part": whole}
     if kind == "delta":
-        before = _before(to, name, told.moment)
-        then = _state(to, before)
+        then = _state(to, chain)
         if then.schema.remove_metadata() != whole.schema.remove_metadata():
             raise UsageError(
-                f"{before} in {to} has other columns than an export has now, since a model came or went: "
+                f"{chain[0]} in {to} has other columns than an export has now, since a model came or went: "
                 "make one with --full, which the next deltas follow"
             )
-        facts["previous"] = {"name": before, "sha256": sha256(to / before / MANIFEST)}
+        facts["previous"] = {"name": chain[0], "sha256": sha256(to / chain[0] / MANIFEST)}
         tables = {"part": everyone.changed(whole, then), "deleted": _ids(everyone.gone(whole, then))}
     facts |= {"rows": len(tables["part"]), "deleted": len(tables.get("deleted", ()))}
-    why = {name: failure.detail for name, failure in silent.items()}
     if dry_run:
         return Export(to / name, facts, why, False)
-    to.mkdir(parents=True, exist_ok=True)
-    with locked(to / ".lock"):
+    if kind == "delta" and (said := _said(to, name, chain[0], facts)) is not None:
+        return Export(to / said, _manifest(to / said), why, False)
+    with written_to(to), locked(to / ".lock"):
         facts, written = _kept(to / name, facts, tables, force)
     return Export(to / name, facts, why, written)
+
+
+def _said(to: Path, name: str, before: str, facts: Mapping[str, Any]) -> str | None:
+    """The export that says already what a delta of these facts would: if nothing changed since a full one of
+    its moment, that one; or the delta, if what it followed then was taken away. None if there is none."""
+    there = _manifest(to / before)
+    if facts["rows"] or facts["deleted"] or (there["kind"], there["as_of"]) != ("full", facts["as_of"]):
+        return None
+    if not (to / name / MANIFEST).exists():
+        return before
+    made = _manifest(to / name)
+    whole = all(_is_whole(to / name, file) for file in made["files"])
+    return name if whole and made["previous"]["name"] != before else None
 
 
 def _kept(
@@ -113,9 +136,9 @@ def _kept(
                     f"{path} is there with other content, which somebody may have read (since then a model "
                     "was promoted, somebody was erased, or its files were changed): --force replaces it"
                 )
-            (path / MANIFEST).unlink()  # first: what is being replaced is not finished
+        durable(scratch)  # before anything that is there is touched: the disk may be full
+        (path / MANIFEST).unlink(missing_ok=True)  # first: what is being replaced is not finished
         shutil.rmtree(path, ignore_errors=True)
-        durable(scratch)
         scratch.rename(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -142,10 +165,10 @@ def _written(folder: Path, tables: Mapping[str, pa.Table]) -> list[dict[str, Any
 
 
 def _before(to: Path, name: str, moment: datetime) -> str:
-    """The export that a delta of that name and moment follows: the newest other one. UsageError if there is
-    none, or if it is of a later moment."""
+    """The export that a delta of that name and moment follows: what it followed when it was made, or else the
+    newest other one. UsageError if there is none, or if it is of a later moment."""
     done = {path.parent.name: _manifest(path.parent) for path in to.glob(f"[0-9]*/{MANIFEST}")}
-    done.pop(name, None)
+    made = done.pop(name, None)
     if not done:
         raise UsageError(f"{to} holds no export that a delta could follow: make one with --full")
     newest = max(parse_moment(facts["as_of"]) for facts in done.values())
@@ -154,41 +177,56 @@ def _before(to: Path, name: str, moment: datetime) -> str:
             f"{to} holds an export as of {iso(newest)}, and what is published is as of {iso(moment)}, for it "
             "was rolled back: make one with --full, or take the later ones away"
         )
+    if made and made["previous"]["name"] in done:  # a full one of its moment, made since, is not before it
+        return str(made["previous"]["name"])
     last = {one: facts for one, facts in done.items() if parse_moment(facts["as_of"]) == newest}
     followed = {facts["previous"]["name"] for facts in last.values() if facts["previous"]}
     # Of a full one and a delta of one moment, either the delta follows the full one, or both say the same.
     return min(last.keys() - followed, key=lambda one: last[one]["kind"] != "full")
 
 
-def _state(to: Path, name: str) -> pa.Table:
-    """All rows as they are after that export: its own, or those of a chain of deltas. UsageError if a file
-    of it is gone or was changed."""
+def _chain(to: Path, name: str) -> list[str]:
+    """That export and those that it is told from, newest first: deltas, then a full one. UsageError if one is
+    gone, or was replaced since."""
+    chain, follows = list[str](), {"name": name, "sha256": ""}
+    while follows is not None:
+        path = to / follows["name"]
+        if not (path / MANIFEST).exists():
+            raise UsageError(f"{path} is gone, and later deltas are told from it: make an export with --full")
+        if chain and sha256(path / MANIFEST) != follows["sha256"]:
+            raise UsageError(
+                f"{to / chain[-1]} follows an export that was replaced since: make one with --full"
+            )
+        chain.append(path.name)
+        follows = _manifest(path)["previous"]
+    return chain
+
+
+def _state(to: Path, chain: Iterable[str]) -> pa.Table:
+    """All rows as they are after the first of these, which follow one another back to a full one. UsageError
+    if a file of them is gone or was changed.
+
+    From the newest back: whoever was told of or deleted once is not looked at again. So one state is held,
+    and one file beside it, however many deltas there are.
+    """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    path = to / name
-    if not (path / MANIFEST).exists():
-        raise UsageError(f"{path} is gone, and later deltas are told from it: make an export with --full")
-    facts, tables = _manifest(path), dict[str, pa.Table]()
-    for file in facts["files"]:
-        if not _is_whole(path, file):
-            raise UsageError(f"{path / file['name']} is not what its manifest says: export with --full")
-    for what in (False, True):
-        some = [
-            pq.read_table(path / file["name"], partitioning=None)
-            for file in facts["files"]
-            if (file["name"] == DELETED) is what
-        ]
-        if some:
-            tables["deleted" if what else "part"] = pa.concat_tables(some)
-    if facts["previous"] is None:
-        return tables["part"]
-    before = _state(to, facts["previous"]["name"])
-    if sha256(to / facts["previous"]["name"] / MANIFEST) != facts["previous"]["sha256"]:
-        raise UsageError(f"{path} follows an export that was replaced since: make one with --full")
-    dropped = [tables[one]["customer_id"] for one in tables]
-    before = everyone.without(before, [id for column in dropped for id in column.to_pylist()])
-    return pa.concat_tables([before, *([tables["part"]] if "part" in tables else [])]).sort_by("customer_id")
+    kept, seen = list[pa.Table](), list[pa.Array]()
+    for name in chain:
+        path, told = to / name, list[pa.Array]()
+        known = pa.chunked_array(seen, pa.string()).combine_chunks()
+        for file in _manifest(path)["files"]:
+            if not _is_whole(path, file):
+                raise UsageError(f"{path / file['name']} is not what its manifest says: export with --full")
+            rows = pq.read_table(path / file["name"], partitioning=None)
+            rows = rows.filter(pc.invert(pc.is_in(rows["customer_id"], known)))
+            told += rows["customer_id"].chunks
+            if file["name"] != DELETED:
+                kept.append(rows)
+        seen += told
+    return pa.concat_tables(kept).sort_by("customer_id")
 
 
 def _ids(ids: pa.ChunkedArray) -> pa.Table:

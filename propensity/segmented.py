@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,25 @@ from features.shop import Shop, shop_of
 from features.toml import nearest
 from features.words import Words
 from propensity.tables import console, say, table
-from serving import audit, figures, segments
+from serving import audit, crossings, figures, outbox, segments
+from serving.crossings import Followed
 from serving.figures import Figures
+from serving.outbox import Outbox, Told
 from serving.segments import DeclaredSegment
 from training import targets
 
 Bools = NDArray[np.bool_]
 FEW = 5  # customers: figures of fewer are not shown, which would be somebody's
 ADHOC = "rule"  # the name of a segment that is declared nowhere
+
+
+@dataclass(frozen=True)
+class Members:
+    """Who is in a segment: [n]. staying: how many by `stays` alone, as pushes hold it; None: they do not, or
+    it has no `stays`."""
+
+    inside: Bools
+    staying: int | None = None
 
 
 def names_of(shop: Shop) -> set[str]:
@@ -69,15 +82,21 @@ def list_segments(settings: Settings, language: str) -> None:
             f"{settings.shop / 'shop.py'} declares no SEGMENTS: serving/segments.py shows how one reads"
         )
     read = Figures.open(settings)
-    rows, who, absent = _members(read, every)
-    right = ("customers", "share")
+    rows, who, absent = _members(settings, read, every)
+    right = ("customers", "share", "by stays")
     shown = table(f"Segments as of {iso(read.moment)}", "name", "segment", *right, "rule", right=right)
     for name, one in every.items():
-        number = (f"{int(who[name].sum()):,}", _share(who[name].sum(), rows)) if name in who else ("", "")
+        number = ["", "", ""]
+        if name in who:
+            count, staying = who[name].inside.sum(), who[name].staying
+            number = [f"{count:,}", _share(count, rows), "" if staying is None else f"{staying:,}"]
         stays = _tell(Words(f"; stays while {one.stays}", f"；保留条件 {one.stays}"), language)
         rule = one.when + (stays if one.stays else "")
         shown.add_row(*map(Text, (name, _tell(one.words, language), *number, rule)))
     console().print(shown)
+    for name, of in who.items():
+        if every[name].stays and of.staying is None:
+            say(f"{name}: {_tell(_NOT_HELD, language)}")
     _say_absent(absent, language)
 
 
@@ -88,16 +107,19 @@ def preview(settings: Settings, name: str | None, rule: str | None, language: st
     if why := read.lacking(one.inputs):
         raise UsageError(f"{title} cannot be told: {why}")
     ids, values = read.read(one.inputs)
-    inside = one.holds(values, len(ids))
+    members = _members(settings, read, {title: one})[1][title]
+    inside = members.inside
     number, share = int(inside.sum()), _share(inside.sum(), len(ids))
     told = Words(
         f"{title}: {number:,} of {len(ids):,} customers ({share}) as of {iso(read.moment)}",
         f"{title}：{len(ids):,}位客户中有{number:,}位（{share}），截至{iso(read.moment)}",
     )
     say(_tell(told, language))
+    _say_staying(title, one, members, language)
     _show_figures(values, inside, language)
     others = {other: of for other, of in declared(settings).items() if other != title}
-    _, who, absent = _members(read, others)
+    _, of_others, absent = _members(settings, read, others)
+    who = {other: of.inside for other, of in of_others.items()}
     stages = {} if read.lacking(["stage_exit"]) else _stages(read)
     right = ("customers", "of these", "of those")
     shown = table("Also in", "segment", *right, right=right)
@@ -120,7 +142,8 @@ def export(
     if why := read.lacking(one.inputs):
         raise UsageError(f"{title} cannot be told: {why}")
     ids, values = read.read(one.inputs)
-    inside = one.holds(values, len(ids))
+    members = _members(settings, read, {title: one})[1][title]
+    inside = members.inside
     columns: dict[str, Any] = {"customer_id": pa.array(ids, pa.string())}
     if with_figures:
         columns |= {name: pa.array(of, mask=np.isnan(of)) for name, of in sorted(values.items())}
@@ -135,17 +158,53 @@ def export(
         f"截至{iso(read.moment)}，{title}共有{number:,}位客户：{out}。此处未校验授权与触达上限，由决策接口校验",
     )
     say(_tell(told, language))
+    _say_staying(title, one, members, language)
+
+
+_NOT_HELD = Words(
+    "nobody is in it by `stays` alone, for who was in it before is not known: `propensity pushes run` keeps "
+    "that",
+    "未计入仅凭 `stays` 保留的客户，因为此前的成员未知：由 `propensity pushes run` 记录",
+)
 
 
 def _members(
-    read: Figures, every: Mapping[str, DeclaredSegment]
-) -> tuple[int, dict[str, Bools], dict[str, str]]:
-    """(customers, segment -> who is in it [n], segment -> why it cannot be told)."""
+    settings: Settings, read: Figures, every: Mapping[str, DeclaredSegment]
+) -> tuple[int, dict[str, Members], dict[str, str]]:
+    """(customers, segment -> who is in it, segment -> why it cannot be told); as pushes hold it, if so."""
     whys = {name: read.lacking(one.inputs) for name, one in every.items()}
     here = {name: one for name, one in every.items() if whys[name] is None}
     ids, values = read.read({input for one in here.values() for input in one.inputs})
-    who = {name: one.holds(values, len(ids)) for name, one in here.items()}
+    told, who = _told(settings, here), dict[str, Members]()
+    for name, one in here.items():
+        inside, staying = one.holds(values, len(ids)), None
+        if name in told:
+            by_when = int(inside.sum())
+            held = crossings.held(Followed(one), read, told[name])
+            inside = np.fromiter((state is not None for state in held.state), np.bool_, len(ids))
+            staying = int(inside.sum()) - by_when
+        who[name] = Members(inside, staying)
     return len(ids), who, {name: why for name, why in whys.items() if why is not None}
+
+
+def _told(settings: Settings, every: Mapping[str, DeclaredSegment]) -> dict[str, Told]:
+    """What pushes hold of each that has `stays`: of others who was in it does not matter."""
+    if not outbox.exists(settings):
+        return {}
+    with closing(Outbox(settings)) as box:
+        found = {name: box.told(Followed(one).thing) for name, one in every.items() if one.stays}
+    return {name: told for name, told in found.items() if told is not None}
+
+
+def _say_staying(title: str, one: DeclaredSegment, members: Members, language: str) -> None:
+    if members.staying is not None:
+        staying = Words(
+            f"{members.staying:,} of them are in it by `stays` alone, as `propensity pushes run` keeps it",
+            f"其中{members.staying:,}位仅凭 `stays` 保留，以 `propensity pushes run` 的记录为准",
+        )
+        say(_tell(staying, language))
+    elif one.stays:
+        say(f"{title}: {_tell(_NOT_HELD, language)}")
 
 
 def _stages(read: Figures) -> dict[str, Bools]:

@@ -131,17 +131,13 @@ def compare(followed: Followed, figures: Figures, told: Told | None) -> Change:
     if told is not None and told.moment > figures.moment:
         change.ahead = told.moment
         return change
-    before: dict[str, str] = dict(told.states) if told else {}
+    base, before = _told_from(followed, figures, told, basis)
     now = followed.states(figures, before)
     changed: dict[str, str | None] = {}
-    if told is None or told.basis != basis:
-        then = _earlier(followed, figures, told, basis)
-        base = now if then is None else followed.states(then, before)
-        places = base.differing(before)
+    if base is not None:
+        places = base.differing(told.states if told else {})
         changed = {base.ids[place]: base.state[place] for place in places}
         change.anew = (told.basis if told else None, len(places))
-        before = {id: s for id, s in zip(base.ids, base.state, strict=True) if s is not None}
-        now = now if then is None else followed.states(figures, before)
     for place in now.differing(before):
         id, state = now.ids[place], now.state[place]
         figure = np.nan if now.figure is None else now.figure[place]
@@ -159,6 +155,13 @@ def compare(followed: Followed, figures: Figures, told: Told | None) -> Change:
     return change
 
 
+def held(followed: Followed, figures: Figures, told: Told | None) -> States:
+    """Everybody's state at the moment of the figures as it is told, or will be by the next comparison."""
+    if told is not None and told.moment > figures.moment:
+        return followed.states(figures, told.states)
+    return followed.states(figures, _told_from(followed, figures, told, followed.basis(figures))[1])
+
+
 def rebaselined(anew: Mapping[str, tuple[str | None, int]], gone: list[str], at: datetime) -> Event:
     """The one event that says what is told on another basis from now on. anew: thing -> (basis before, or
     None; customers who came to be called otherwise)."""
@@ -174,6 +177,17 @@ def rebaselined(anew: Mapping[str, tuple[str | None, int]], gone: list[str], at:
     )
     data = {"things": things, "words": words._asdict(), "as_of": iso(at)}
     return Event(secrets.token_hex(16), "baseline", "baseline", "", at, data)
+
+
+def _told_from(
+    followed: Followed, figures: Figures, told: Told | None, basis: str
+) -> tuple[States | None, Mapping[str, str]]:
+    """The baseline if it is taken anew, else None; and customer -> state, from which changes are told."""
+    before: Mapping[str, str] = told.states if told else {}
+    if told is not None and told.basis == basis:
+        return None, before
+    base = followed.states(_earlier(followed, figures, told, basis) or figures, before)
+    return base, {id: s for id, s in zip(base.ids, base.state, strict=True) if s is not None}
 
 
 def _earlier(followed: Followed, figures: Figures, told: Told | None, basis: str) -> Figures | None:

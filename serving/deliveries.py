@@ -86,14 +86,19 @@ class Deliveries:
             self._outbox.db.execute("UPDATE hooks SET failures = 0 WHERE client = ?", (client,))
 
     def failed(
-        self, client: str, sequence: int, why: str, again: datetime | None, paused: datetime | None
+        self,
+        client: str,
+        sequence: int,
+        why: str,
+        again: datetime | None,
+        paused: tuple[int, datetime] | None,
     ) -> None:
-        """It did not arrive. again: when it is tried next, None: it is dead. paused: the hook is not called
-        before; None: the failure is this event's own."""
+        """It did not arrive. again: when it is tried next, None: it is dead. paused: the hook's failures in a
+        row, and before when it is not called; None: the failure is this event's own."""
         with self._outbox.writing():
             self._note(client, sequence, "waiting" if again else "dead", again or clock(), why)
             if paused is not None:
-                self._stand(client, self.standing(client).failures + 1, paused)
+                self._stand(client, *paused)
 
     def turn(self, client: str, off: str) -> None:
         """Call a hook no more, and why; or, for "", again."""

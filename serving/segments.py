@@ -12,9 +12,11 @@ To add a segment, add it to SEGMENTS in the shop's shop.py:
     ]
 
 `figures` says what a rule can read beside features. What the rule compares with null is not known, and a
-customer is in a segment only where its rule is known to hold (`rules`). What a segmentation that was learnt
-says of a customer (her stage, her tier) is another thing: `scenarios.Segment` names a label of it, and a rule
-reads it as `stage_exit == 1`.
+customer is in a segment only where its rule is known to hold (`rules`). Who is in it by `stays` alone depends
+on who was in it before, which `propensity pushes run` keeps: what is listed and exported is what it keeps,
+and where it never ran nobody is in it by `stays` alone. What a segmentation that was learnt says of a
+customer (her stage, her tier) is another thing: `scenarios.Segment` names a label of it, and a rule reads it
+as `stage_exit == 1`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -40,7 +42,7 @@ class DeclaredSegment:
 
     when:  who is in it
     stays: who stays once in it, a wider rule, so that nobody comes and goes with every small change of a
-           score; without it, whoever `when` holds for
+           score; without it, whoever `when` holds for. Who was in it is what `propensity pushes run` keeps
     """
 
     name: str

@@ -2,9 +2,11 @@
 
 An event that does not arrive (no answer, or any but 2xx; redirects are not followed) is tried again after 5
 s, 20 s, 80 s ... up to 12 h, each shortened at random by up to half, TRIES times; then it is dead, and kept.
-A hook that does not answer, or asks us to wait (Retry-After), is left alone so long, and then asked with one
-event at a time; so one that is away for days does not use up the tries of all that waits for it. 410 ends a
-hook: it is not called until `propensity pushes enable`.
+A hook that does not answer is left alone so long, and then asked with one event at a time; so one that is
+away for days does not use up the tries of all that waits for it. What was on its way at once and fails
+together is one failure of the hook. One that asks us to wait (Retry-After) is left alone as long as it asks;
+while it goes on asking, at least as long as one that failed once less. 410 ends a hook: it is not called
+until `propensity pushes enable`.
 
 What arrived is noted afterwards: a kill in between sends it again, with the same webhook-id.
 """
@@ -17,7 +19,7 @@ import ssl
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NamedTuple
@@ -55,6 +57,13 @@ class Patience:
         """Until the next try, after so many; at random, so that hooks and events do not go in step."""
         whole = min(self.first * self.factor ** (failures - 1), self.longest)
         return timedelta(seconds=whole * random.uniform(0.5, 1))
+
+    def asked(self, failures: int, wait: timedelta | None, longest: timedelta = timedelta.max) -> timedelta:
+        """The same where the other side may have asked for a wait: as asked after the first failure. longest:
+        what is waited unasked."""
+        if wait is None:
+            return min(self.after(failures), longest)
+        return max(wait, min(self.after(failures - 1), longest)) if failures > 1 else wait
 
 
 class Answer(NamedTuple):
@@ -109,10 +118,10 @@ class Sender:
         ) as client:
             while True:
                 if not self._stopping.is_set():
-                    for delivery in self._begin(hook, set(on_way.values())):
-                        on_way[asyncio.create_task(self._deliver(client, hook, delivery, sent))] = (
-                            delivery.customer
-                        )
+                    failures, begun = self._begin(hook, set(on_way.values()))
+                    for delivery in begun:
+                        trying = self._deliver(client, hook, delivery, failures, sent)
+                        on_way[asyncio.create_task(trying)] = delivery.customer
                 if on_way:
                     done, _ = await asyncio.wait(on_way, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
@@ -124,15 +133,19 @@ class Sender:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._stopping.wait(), self._patience.look)
 
-    def _begin(self, hook: Hook, busy: set[str]) -> list[Delivery]:
-        """What may be sent now: one at a time to a hook that failed last."""
+    def _begin(self, hook: Hook, busy: set[str]) -> tuple[int, list[Delivery]]:
+        """How often the hook failed in a row, and what may be sent now: one at a time to one that failed."""
         now, stands = clock(), self._deliveries.standing(hook.client)
         room = (1 if stands.failures else AT_ONCE) - len(busy)
         if stands.off or stands.next > now or room < 1:
-            return []
-        return self._deliveries.ready(hook.client, now, room, {*busy, *self._erasing()})
+            return stands.failures, []
+        ready = self._deliveries.ready(hook.client, now, room, {*busy, *self._erasing()})
+        return stands.failures, ready
 
-    async def _deliver(self, client: httpx.AsyncClient, hook: Hook, delivery: Delivery, sent: Sent) -> None:
+    async def _deliver(
+        self, client: httpx.AsyncClient, hook: Hook, delivery: Delivery, failures: int, sent: Sent
+    ) -> None:
+        """failures: of the hook, in a row, when this try began."""
         answer = await self._try(client, hook, delivery)
         if not answer.why:
             self._deliveries.delivered(hook.client, delivery.sequence)
@@ -140,7 +153,7 @@ class Sender:
             return
         sent.failed += 1
         tries, now = delivery.tries + 1, clock()
-        again = max(now + self._patience.after(tries), now + (answer.wait or timedelta(0)))
+        again = now + self._patience.asked(tries, answer.wait)
         if answer.status == HTTPStatus.GONE:
             self._deliveries.failed(hook.client, delivery.sequence, answer.why, now, None)
             self._deliveries.turn(hook.client, "it answered 410: gone")
@@ -150,12 +163,19 @@ class Sender:
         sent.dead += dead
         paused = None
         if answer.status not in _OWN:
-            failures = self._deliveries.standing(hook.client).failures + 1
-            away = min(self._patience.after(failures), timedelta(seconds=self._patience.away))
-            paused = now + max(away, answer.wait or timedelta(0))
+            paused = self._paused(hook, failures, answer, now)
         self._deliveries.failed(hook.client, delivery.sequence, answer.why, None if dead else again, paused)
         report.warning("%s: an event did not arrive (%s), try %d%s", hook.client, answer.why, tries,
                        ": it is dead" if dead else "")  # fmt: skip
+
+    def _paused(self, hook: Hook, began: int, answer: Answer, now: datetime) -> tuple[int, datetime]:
+        """A hook's failures in a row, and when it is called again, after a try that began at so many."""
+        stands = self._deliveries.standing(hook.client)
+        if stands.failures > began:  # another that was on its way with it was counted: these are one failure
+            return stands.failures, max(stands.next, now + (answer.wait or timedelta(0)))
+        failures = stands.failures + 1
+        longest = timedelta(seconds=self._patience.away)
+        return failures, now + self._patience.asked(failures, answer.wait, longest)
 
     async def _try(self, client: httpx.AsyncClient, hook: Hook, delivery: Delivery) -> Answer:
         """One try, whatever the other side does."""

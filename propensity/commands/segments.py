@@ -18,7 +18,9 @@ RULE = click.option(
 def segments() -> None:
     """Groups of customers by rules over features and scores, as the shop's shop.py declares in SEGMENTS.
 
-    Told of the snapshot that is published, from the scores that everybody was given then.
+    Told of the snapshot that is published, from the scores that everybody was given then. Who is in one by
+    its `stays` alone is what `propensity pushes run` keeps, so that lists and pushes say the same; where it
+    never ran, nobody is.
     """
 
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import segments_by_hand
 from everyone import Everyone
+from test_pushes import declares
 from tiny import tiny_model
 
 from features.errors import SettingsError
@@ -63,11 +64,50 @@ def test_a_list_shows_each_with_its_number_and_says_what_cannot_be_told(shop: Ev
     listed = shop.run("segments", "list")
     assert listed.exit_code == 0, listed.output
     assert "days_since_order >= 30; stays while days_since_order >= 20" in " ".join(listed.output.split())
-    assert [line.split()[2:4] for line in listed.output.splitlines() if line.startswith("quiet")] == [
+    assert [line.split()[2:4] for line in listed.output.splitlines() if line.startswith("quiet ")] == [
         ["3", "15.0%"]
     ]
     assert "exited: cannot be told: the snapshot lacks stage_exit" in listed.output
     assert "沉默" in shop.run("segments", "list", "--language", "zh").output
+
+
+def test_lists_are_what_pushes_hold(shop: Everyone) -> None:
+    """Else who reads the list anew loses whoever stays, and is never told `entered` of them again."""
+
+    def pushed() -> str:
+        lines = shop.run("pushes", "run").output.splitlines()
+        return next(line.split()[1] for line in lines if line.startswith("segment.quiet"))
+
+    def listed() -> list[str]:
+        lines = shop.run("segments", "list").output.splitlines()
+        return next(line.split()[2:5] for line in lines if line.startswith("quiet "))
+
+    def exported() -> list[str]:
+        out = shop.settings.home / "quiet.csv"
+        assert shop.run("segments", "export", "quiet", str(out)).exit_code == 0
+        return out.read_text("utf-8").replace('"', "").split()[1:]
+
+    asked = [["list"], ["preview", "quiet"], ["export", "quiet", str(shop.settings.home / "quiet.csv")]]
+    for arguments in asked:
+        assert "quiet: nobody is in it by `stays` alone" in shop.run("segments", *arguments).output
+        assert "未计入仅凭" in shop.run("segments", *arguments, "--language", "zh").output
+    assert pushed() == "3"
+    shop.week(1, {"c0001": 25, "c0002": 19, "c0007": 97, "c0009": 25})
+    for _ in range(2):  # before pushes run, and after
+        assert listed() == ["2", "10.0%", "1"]
+        assert exported() == ["c0001", "c0007"]
+        assert "quiet: 2 of 20 customers" in shop.run("segments", "preview", "quiet").output
+        assert pushed() == "2"
+    for arguments in asked[1:]:
+        assert "1 of them are in it by `stays` alone" in shop.run("segments", *arguments).output
+        assert "其中1位仅凭" in shop.run("segments", *arguments, "--language", "zh").output
+    assert "nobody is in it by" not in shop.run("segments", "list").output
+    assert shop.run("segments", "preview", "--rule", "days_since_order >= 30").output.startswith("rule: 1 of")
+    declares(shop, "days_since_order >= 30", "days_since_order >= 35")
+    shop.week(2, {"c0001": 32, "c0007": 19, "c0009": 32})
+    assert exported() == ["c0001"], "the rule is another, who was in it is known"
+    assert pushed() == "1"
+    assert listed()[0] == "1"
 
 
 def test_a_preview_tells_of_many_and_of_nobody(shop: Everyone) -> None:

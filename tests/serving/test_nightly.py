@@ -6,12 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from disks import fill, small_disk
 from running import ROOT, environment, release
 from two_days import CAME, CHANGED, FIRST, PEOPLE, SECOND, WENT, publish, score, two_days
 
@@ -19,10 +23,11 @@ from features.compute.builds import Build
 from features.errors import UsageError
 from features.files import sha256
 from features.ingestion import erasure
+from features.moments import iso
 from features.settings import Settings
 from features.tombstones import Tombstones
 from propensity import main
-from propensity.nightly import export
+from propensity.nightly import DELTAS, export
 from serving import score_store
 
 FULL, DELTA, FULL_AFTER = "2017-12-02T000000Z-full", "2017-12-03T000000Z-delta", "2017-12-03T000000Z-full"
@@ -209,3 +214,145 @@ def test_the_command_says_what_it_wrote_and_refuses_what_cannot_be_meant(
     publish(settings, build, FIRST)
     code, said = run(out, "--delta")
     assert (code, "rolled back" in said) == (2, True)
+
+
+def test_a_full_disk_of_the_folder_is_not_said_of_the_home(
+    home: tuple[Settings, Build], tmp_path: Path
+) -> None:
+    """Else somebody frees the wrong disk, and the next night fails again."""
+    settings, _ = home
+    out = tmp_path / "out"
+    env = {k: v for k, v in environment(settings, 1).items() if k not in os.environ or k.startswith("PROP")}
+    with small_disk(out, 1):
+        fill(out / "filler")
+        full = CliRunner().invoke(main, ["export", str(out)], env=env)
+        assert full.exit_code == 1, full.output
+        assert full.output.startswith(f"error: {out} cannot be used ("), full.output
+        assert "its disk is full: free space on it" in full.output
+        assert str(settings.home) not in full.output
+        (out / "filler").unlink()
+        assert CliRunner().invoke(main, ["export", str(out)], env=env).exit_code == 0
+
+
+def follow(out: Path, number: int, before: str, some: pa.Table, deleted: list[str]) -> str:
+    """A delta after an export, of `number` seconds after the first day; its name."""
+    at = FIRST + timedelta(seconds=number)
+    path = out / f"{at:%Y-%m-%dT%H%M%SZ}-delta"
+    path.mkdir()
+    files = []
+    for name, table in (
+        ("part-00000", some),
+        ("deleted", pa.table({"customer_id": pa.array(deleted, "string")})),
+    ):
+        pq.write_table(table, path / f"{name}.parquet")
+        files.append({"name": f"{name}.parquet", "sha256": sha256(path / f"{name}.parquet")})
+    follows = {"name": before, "sha256": sha256(out / before / "manifest.json")}
+    manifest = {"kind": "delta", "as_of": iso(at), "previous": follows, "files": files}
+    (path / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    return path.name
+
+
+def test_a_delta_after_many_is_told_from_what_all_of_them_say(
+    home: tuple[Settings, Build], tmp_path: Path
+) -> None:
+    """Who was told of twice counts as told last; who was deleted and came again is there."""
+    settings, build = home
+    out = tmp_path / "out"
+    whole = pq.read_table(export(settings, out, "full").path / "part-00000.parquet")
+    state, before = {row["customer_id"]: row for row in whole.to_pylist()}, FULL
+    random = np.random.default_rng(1)
+    for number in range(1, DELTAS):
+        ids = [PEOPLE[place] for place in random.choice(len(PEOPLE), 40, replace=False)]
+        deleted, told = ids[:10], sorted(ids[10:])
+        if number == DELTAS - 1:
+            deleted = [id for id in deleted if id in state] + ["a stranger"]
+        some = whole.filter(pc.is_in(whole["customer_id"], pa.array(told)))
+        place = some.column_names.index("churn_28d_probability")
+        some = some.set_column(place, some.field(place), pa.array(random.random(30), some.field(place).type))
+        before = follow(out, number, before, some, deleted)
+        for id in deleted:
+            state.pop(id, None)
+        state |= {row["customer_id"]: row for row in some.to_pylist()}
+    publish(settings, build, SECOND)
+    done = export(settings, out, "delta")
+    assert (done.path.name, done.manifest["previous"]["name"]) == (DELTA, before)
+    changed, deleted = rows(done.path), list(rows(done.path, "deleted.parquet"))
+    now = rows(export(settings, out, "full").path)
+    assert {*deleted} == state.keys() - now.keys()
+    known = {
+        id: {n: v for n, v in row.items() if n not in ("customer_id", "known_at")}
+        for id, row in state.items()
+    }
+    assert changed == {id: row for id, row in now.items() if row != {**known.get(id, {}), "known_at": None}}
+
+
+def test_after_so_many_deltas_a_full_one_is_written_however_many_there_are(
+    home: tuple[Settings, Build], tmp_path: Path
+) -> None:
+    """Else a night reads all nights since the last full one, and one night it cannot any more."""
+    settings, build = home
+    out = tmp_path / "out"
+    whole, before = pq.read_table(export(settings, out, "full").path / "part-00000.parquet"), FULL
+    for number in range(1, 1101):
+        before = follow(out, number, before, whole.slice(number % 300, 1), [])
+    publish(settings, build, SECOND)
+    env = {k: v for k, v in environment(settings, 1).items() if k not in os.environ or k.startswith("PROP")}
+    done = CliRunner().invoke(main, ["export", str(out), "--delta"], env=env)
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"wrote {out}/{FULL_AFTER}: 300 rows")
+    assert done.output.endswith(f": a full one, after {DELTAS} deltas\n")
+    manifest = json.loads((out / FULL_AFTER / "manifest.json").read_text("utf-8"))
+    assert (manifest["kind"], manifest["previous"]) == ("full", None)
+    assert f"After {DELTAS} deltas a full one is written" in " ".join(
+        CliRunner().invoke(main, ["export", "--help"]).output.split()
+    )
+    again = export(settings, out, "delta")
+    assert (again.path.name, again.written) == (FULL_AFTER, False), "the night once more"
+
+
+def test_what_is_held_does_not_grow_with_the_deltas(home: tuple[Settings, Build], tmp_path: Path) -> None:
+    settings, build = home
+    code = (
+        "import sys, pathlib, pyarrow\n"
+        "from propensity.nightly import export\n"
+        "from features.settings import Settings\n"
+        "done = export(Settings.from_env(), pathlib.Path(sys.argv[1]), 'delta', dry_run=True)\n"
+        "print(done.manifest['previous']['name'], pyarrow.default_memory_pool().max_memory())\n"
+    )
+    held = {}
+    for deltas in (2, DELTAS - 1):
+        publish(settings, build, FIRST)
+        out, before = tmp_path / f"out{deltas}", FULL
+        whole = pq.read_table(export(settings, out, "full").path / "part-00000.parquet")
+        for number in range(1, deltas + 1):
+            before = follow(out, number, before, whole, [])
+        publish(settings, build, SECOND)
+        run = [sys.executable, "-c", code, str(out)]
+        done = subprocess.run(run, env=environment(settings, 1), cwd=ROOT, capture_output=True, check=True)
+        follows, most = done.stdout.decode().split()
+        assert follows == before
+        held[deltas] = int(most)
+    assert held[DELTAS - 1] < 1.5 * held[2]
+
+
+def test_a_night_that_is_retried_finds_what_it_wrote_whatever_came_after_it(
+    home: tuple[Settings, Build], tmp_path: Path
+) -> None:
+    """Else a retry fails and blames a promotion or an erasure that never was."""
+    settings, build = home
+    out = tmp_path / "out"
+    export(settings, out, "full")
+    publish(settings, build, SECOND)
+    delta = export(settings, out, "delta")
+    before = files(delta.path)
+    assert export(settings, out, "full").written
+    again = export(settings, out, "delta")
+    assert (again.path, again.written, files(delta.path)) == (delta.path, False, before)
+    assert export(settings, out, "full").written is False
+    shutil.rmtree(out / FULL)
+    again = export(settings, out, "delta")
+    assert (again.path, again.written, files(delta.path)) == (delta.path, False, before), "older ones may go"
+    new = tmp_path / "new"
+    export(settings, new, "full")
+    nothing = export(settings, new, "delta")
+    assert (nothing.path.name, nothing.written) == (FULL_AFTER, False), "nothing changed since the full one"

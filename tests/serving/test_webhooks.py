@@ -22,6 +22,7 @@ from receiver import README, Receiver, receiving, verified
 from test_openapi import event_of
 
 from features.errors import SettingsError
+from features.moments import from_us
 from features.settings import Settings, clock
 from serving import hooks, signing
 from serving.cloudevents import Event
@@ -242,7 +243,7 @@ def test_a_hook_that_is_away_is_asked_with_one_event_at_a_time(box: Outbox, crm:
     assert 1 < len(crm.came) <= 4
     crm.most_at_once = 0
     later(box)
-    send(box, crm, until=lambda: Deliveries(box).standing("crm").failures >= 9)
+    send(box, crm, until=lambda: Deliveries(box).standing("crm").failures >= 6)
     assert crm.most_at_once == 1
     assert len(crm.came) < 12
     crm.away = False
@@ -261,6 +262,38 @@ def test_a_hook_that_asks_us_to_wait_is_left_alone_so_long(box: Outbox, crm: Rec
     before = len(crm.came)
     assert send(box, crm) == Sent()
     assert len(crm.came) == before
+
+
+@pytest.mark.parametrize(("answer", "asked", "pause"), [(503, None, 5), ("drop", None, 5), (429, "2", 2)])
+def test_a_hook_that_fails_once_is_left_alone_as_after_one_failure(
+    box: Outbox, crm: Receiver, answer: int | str, asked: str | None, pause: int
+) -> None:
+    """Else a blip of a second silences it for minutes: what was on its way at once failed with it."""
+    customers = [f"c{n}" for n in range(4)]
+    crm.answers.update((customer, [answer]) for customer in customers)
+    crm.headers = {"retry-after": asked} if asked else {}
+    write(box, crm, *customers)
+    began = clock()
+    assert send(box, crm, patience=Patience(timeout=1)) == Sent(failed=4)
+    over, stands = clock(), Deliveries(box).standing("crm")
+    assert stands.failures == 1
+    assert began + timedelta(seconds=pause / 2) < stands.next <= over + timedelta(seconds=pause)
+    for row in box.db.execute("SELECT next FROM deliveries").fetchall():
+        assert from_us(row[0]) <= over + timedelta(seconds=pause), "and so is each event"
+
+
+def test_a_hook_that_goes_on_asking_us_to_wait_is_asked_more_and_more_seldom(
+    box: Outbox, crm: Receiver
+) -> None:
+    crm.answers["c0001"] = [429] * 4
+    crm.headers = {"retry-after": "1"}
+    write(box, crm, "c0001")
+    for least, most in ((1, 1), (2.5, 5), (10, 20), (40, 80)):
+        began = clock()
+        assert send(box, crm, patience=Patience()) == Sent(failed=1)
+        pause = Deliveries(box).standing("crm").next - began
+        assert least <= pause.total_seconds() <= most + (clock() - began).total_seconds()
+        later(box)
 
 
 def test_a_hook_that_is_gone_is_not_called_until_it_is_enabled(box: Outbox, crm: Receiver) -> None:
