@@ -39,6 +39,7 @@ from serving.incoming import (
     idempotency_key,
 )
 from serving.lag import Lag
+from serving.ledger_store import SERVICE_PATIENCE
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.misspelt import known_to
 from serving.outgoing import Answer
@@ -48,6 +49,7 @@ from serving.sandbox import Sandbox
 from serving.sandbox_bulk import BulkSandbox
 from serving.scores import Scorer
 from serving.sendable import SendAnswer, may_send
+from serving.turns import Turns
 
 INLINE = 128  # customers; a longer list is scored beside the event loop, so that it delays nobody
 INLINE_REASONS = 32  # of which reasons are wanted, too: each costs as much as ten without
@@ -63,6 +65,7 @@ class Handlers:
         self._metrics = metrics
         self._scorer = Scorer(settings)
         self._decisions: DecisionContext | None = None
+        self._opening = Turns()
         self._inbox = Inbox(settings)
         self._knows = known_to(settings, self._scorer.rows, self._inbox)
         self._lag = Lag(settings, self._inbox)
@@ -101,9 +104,13 @@ class Handlers:
 
     def _deciding(self) -> DecisionContext:
         """What decisions are taken with: the same rows and models as the scores, the shop, the ledger."""
-        if self._decisions is None:
-            rows, releases = self._scorer.rows, self._scorer.releases
-            self._decisions = replace(DecisionContext.open(self._settings), rows=rows, releases=releases)
+        if self._decisions is not None:
+            return self._decisions
+        with self._opening.turn(SERVICE_PATIENCE):
+            if self._decisions is None:
+                rows, releases = self._scorer.rows, self._scorer.releases
+                opened = DecisionContext.open(self._settings, SERVICE_PATIENCE)
+                self._decisions = replace(opened, rows=rows, releases=releases)
         return self._decisions
 
     async def answer(
