@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from serving.impatient import Impatient
 
 BUSY_SECONDS = 5.0  # a decision holds the write lock for about a millisecond
-PATIENCE = float(database.STATEMENT)  # seconds for an answer of a server: reports read all of it
+PATIENCE = float(database.STATEMENT + database.CONNECT)  # seconds for a server's word; it gives up before
 SERVICE_PATIENCE = BUSY_SECONDS + 1  # of who has callers; after what a lock may take, which the server tells
 SCHEMA = "propensity_ledger"
 
@@ -76,8 +76,8 @@ def errors_of(settings: Settings) -> tuple[type[Exception], ...]:
 
 
 def open_store(settings: Settings, patience: float = PATIENCE) -> Store:
-    """Where these settings have it. DecisionError for a schema that is newer than this version. patience:
-    seconds after which a server that says nothing counts as away."""
+    """The ledger's database, made if it is not there. DecisionError if another version of us wrote it.
+    patience: seconds after which a server that says nothing counts as away."""
     return SqliteStore(settings) if settings.ledger == "sqlite" else PostgresStore(settings, patience)
 
 
@@ -316,7 +316,13 @@ class PostgresStore:
 
         self._writing = False
         if keep:
-            done = self._db.execute("COMMIT").statusmessage
+            try:
+                done = self._db.execute("COMMIT").statusmessage
+            except psycopg.errors.ConnectionTimeout as error:  # it may still do it
+                raise DecisionError(
+                    f"{self.name} did not say whether this was written ({error}): ask again, and under the "
+                    "same key or id, by which it is known"
+                ) from None
             if done != "COMMIT":  # a statement failed, and nobody said so
                 raise psycopg.errors.InFailedSqlTransaction("the transaction was undone")
         elif not (self._db.closed or self._db.broken):

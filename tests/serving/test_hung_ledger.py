@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 from running import Running, release, running, settings_of, small_build
 from servers import RedisServer
 from servers_postgres import PostgresServer
-from test_ledger import NOW, entry, outcome, write
+from test_ledger import NOW, REQUEST, entry, outcome, write
 from tiny import TINY_FEATURES, TINY_MOMENT
 
 from features import online
@@ -134,6 +134,24 @@ def test_a_host_that_freezes_with_the_lock_loses_it_and_what_it_wrote(tmp_path: 
         time.sleep(REST)
         write(frozen, entry("d4"))
         assert [one.id for one in other.entries()] == ["d2", "d4"]
+
+
+def test_a_server_that_freezes_over_a_commit_is_not_said_to_have_changed_nothing(
+    postgres: PostgresServer, tmp_path: Path, url: str
+) -> None:
+    """It does it once it goes on: whoever asked under another key then would decide twice."""
+
+    def half(ledger: Ledger, stack: ExitStack) -> None:
+        with ledger.deciding():
+            ledger.append(entry("d1", idempotency_key="k"), REQUEST)
+            stack.enter_context(postgres.frozen())
+
+    with closing(Ledger(Settings(home=tmp_path, as_of=NOW, ledger=url), patience=1)) as ledger:
+        with ExitStack() as stack, pytest.raises(DecisionError, match="under the same key") as told:
+            half(ledger, stack)
+        assert "nothing was changed" not in str(told.value)
+        time.sleep(REST)
+        assert ledger.stored_answer("tests", "k", REQUEST) is not None
 
 
 @pytest.mark.parametrize("broken", ["lost", "failed"])
