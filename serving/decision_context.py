@@ -23,6 +23,7 @@ from serving.due import Known
 from serving.in_force import InForce, Unfair
 from serving.learnt import learn
 from serving.ledger import Ledger
+from serving.ledger_store import PATIENCE
 from serving.pauses import Pauses
 from serving.releases import Release, Releases
 from serving.rulebook import Rulebook
@@ -56,8 +57,9 @@ class DecisionContext:
     _kept: list[tuple[Rules, bytes, _Sources]] = field(default_factory=list)  # the last, encoded, and what of
 
     @classmethod
-    def open(cls, settings: Settings) -> "DecisionContext":
-        """Everything from the settings. SettingsError for an action that cannot be used as it is declared."""
+    def open(cls, settings: Settings, patience: float = PATIENCE) -> "DecisionContext":
+        """Everything from the settings. SettingsError for an action that cannot be used as it is declared.
+        patience: with the ledger, as of `open_store`."""
         learn()
         shop = shop_of(settings)
         features = feature_catalogue(shop.declared("FEATURES"))
@@ -72,7 +74,7 @@ class DecisionContext:
             if policy.send is not None and policy.send.zone in features:  # one that is over may name another
                 zones[policy.send.zone] = features[policy.send.zone].vocabulary or ()
         rows, releases = OnlineRows.open(settings), Releases(settings)
-        ledger, standings = Ledger(settings), Standings(settings)
+        ledger, standings = Ledger(settings, patience=patience), Standings(settings)
         try:
             pauses = Pauses(ledger)
             offers.former(ledger)

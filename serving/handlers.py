@@ -1,7 +1,7 @@
 """What each route answers, from the published rows, the releases, the ledger and the inbox.
 
 What may take long waits in a line of its own: a slow store of rows keeps neither events from the disk nor an
-operator from what is wrong.
+operator from what is wrong, and a ledger that hangs keeps nobody from scores.
 """
 
 import logging
@@ -39,6 +39,7 @@ from serving.incoming import (
     idempotency_key,
 )
 from serving.lag import Lag
+from serving.ledger_store import SERVICE_PATIENCE
 from serving.metrics import CONTENT_TYPE, Metrics
 from serving.misspelt import known_to
 from serving.outgoing import Answer
@@ -48,10 +49,11 @@ from serving.sandbox import Sandbox
 from serving.sandbox_bulk import BulkSandbox
 from serving.scores import Scorer
 from serving.sendable import SendAnswer, may_send
+from serving.turns import Turns
 
 INLINE = 128  # customers; a longer list is scored beside the event loop, so that it delays nobody
 INLINE_REASONS = 32  # of which reasons are wanted, too: each costs as much as ten without
-THREADS = 2  # for long lists, for decisions, which wait for the disk, and for Redis
+THREADS = 2  # of a line: for long lists and Redis; for decisions, which wait for the ledger
 service = logging.getLogger("propensity.service")
 
 
@@ -63,6 +65,7 @@ class Handlers:
         self._metrics = metrics
         self._scorer = Scorer(settings)
         self._decisions: DecisionContext | None = None
+        self._opening = Turns()
         self._inbox = Inbox(settings)
         self._knows = known_to(settings, self._scorer.rows, self._inbox)
         self._lag = Lag(settings, self._inbox)
@@ -72,7 +75,7 @@ class Handlers:
         self._bulk_sandbox = BulkSandbox(settings, self._sandbox)
         self._eraser = erasures.eraser(settings)
         self._bulk = bulk.Bulk(settings, metrics, self._scorer)
-        self._stores, self._disk, self._looks = Line(THREADS), Line(1), Line(1)
+        self._rows, self._ledger, self._disk, self._looks = Line(THREADS), Line(THREADS), Line(1), Line(1)
         self._sends = Line(THREADS)  # what addresses everyone is asked of all: no decision waits for it
         self._index = problems.encode({"service": "propensity", "routes": api.ROUTES})
         self._document = problems.encode(openapi.document())
@@ -82,7 +85,7 @@ class Handlers:
         self._eraser.stop()
         self._bulk.stop()
         self._ready.stop()
-        for line in (self._stores, self._disk, self._looks, self._sends):
+        for line in (self._rows, self._ledger, self._disk, self._looks, self._sends):
             line.stop()
 
     def warm(self) -> None:
@@ -101,9 +104,13 @@ class Handlers:
 
     def _deciding(self) -> DecisionContext:
         """What decisions are taken with: the same rows and models as the scores, the shop, the ledger."""
-        if self._decisions is None:
-            rows, releases = self._scorer.rows, self._scorer.releases
-            self._decisions = replace(DecisionContext.open(self._settings), rows=rows, releases=releases)
+        if self._decisions is not None:
+            return self._decisions
+        with self._opening.turn(SERVICE_PATIENCE):
+            if self._decisions is None:
+                rows, releases = self._scorer.rows, self._scorer.releases
+                opened = DecisionContext.open(self._settings, SERVICE_PATIENCE)
+                self._decisions = replace(opened, rows=rows, releases=releases)
         return self._decisions
 
     async def answer(
@@ -158,7 +165,7 @@ class Handlers:
         request = bodies.SCORES.decode(body)
         if self.at_once(request):
             return self.scored(request, request_id)
-        return self._counted(*await self._stores.do(lambda: self._answered(request, request_id)))
+        return self._counted(*await self._rows.do(lambda: self._answered(request, request_id)))
 
     def at_once(self, request: api.ScoreRequest) -> bool:
         """Whether it is answered on the event loop. A store on another machine may be slow, and exact reasons
@@ -182,7 +189,7 @@ class Handlers:
         return Answer(200, encoded)
 
     async def _customer(self, customer: Customer, request_id: str) -> Answer:
-        answer = await self._stores.do(lambda: self._profiles.of(customer, request_id))
+        answer = await self._ledger.do(lambda: self._profiles.of(customer, request_id))
         return Answer(200, problems.encode(answer))
 
     async def _decision(self, body: bytes, headers: Headers, client: str) -> Answer:
@@ -192,7 +199,7 @@ class Handlers:
         def decided() -> DecisionAnswer:
             return take_decision(self._deciding(), request, client=client, idempotency_key=key)
 
-        answer = await self._stores.do(decided)
+        answer = await self._ledger.do(decided)
         self._metrics.decision(answer.action, answer.preview)
         return Answer(200, problems.encode(answer))
 
@@ -217,7 +224,7 @@ class Handlers:
             self._audit(client, f"POST {route}", request_id, fared)
             return problems.encode(answer), fared
 
-        encoded, fared = await self._stores.do(taken)
+        encoded, fared = await self._ledger.do(taken)
         for outcome, number in fared.items():
             self._metrics.reports(route, outcome, number)
         return Answer(200, encoded)

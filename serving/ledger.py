@@ -23,7 +23,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from functools import partial
-from threading import RLock
 from typing import Any
 
 import msgspec
@@ -43,10 +42,11 @@ from serving import ledger_erasing, ledger_export, ledger_reports, ledger_uses, 
 from serving.exported import NOTHING, Seen
 from serving.ledger_entries import COLUMNS, Entry, entry_of, group_of, night_of, values_of
 from serving.ledger_reports import FREED, Delivery, Kept, Outcome, Reported, Status, Type
-from serving.ledger_store import BUSY_SECONDS, Store, errors_of, open_store, path_of, transaction
+from serving.ledger_store import BUSY_SECONDS, PATIENCE, Store, errors_of, open_store, path_of, transaction
 from serving.ledger_uses import Use
 from serving.reservations import Contact, Held, Reservation, Went
 from serving.sending import Night
+from serving.turns import Turns
 
 __all__ = ["Entry", "Ledger", "exists", "group_of"]
 
@@ -57,16 +57,16 @@ _SELECT = f"SELECT {', '.join(COLUMNS)}, crc FROM decisions"
 class Ledger:
     """The ledger of these settings, created when first opened. One connection, which threads may share."""
 
-    def __init__(self, settings: Settings, store: Store | None = None) -> None:
-        """store: another one than that of the settings."""
+    def __init__(self, settings: Settings, store: Store | None = None, patience: float = PATIENCE) -> None:
+        """store: another one than that of the settings. patience: as of `open_store`."""
         self.settings = settings
-        self._lock = RLock()
+        self._turns = Turns()
         self.path = path_of(settings)  # of the embedded one
         self._errors = errors_of(settings)
         self._failed: tuple[float, str] | None = None  # since a decision was written: when last, and how
         try:
             with self._used("opened"):
-                self._db = store or open_store(settings)
+                self._db = store or open_store(settings, patience)
         except OSError as error:
             raise _unusable(settings, "opened", error) from None
 
@@ -77,30 +77,29 @@ class Ledger:
     @contextmanager
     def deciding(self) -> Iterator[None]:
         """Nobody else writes during this block; an error undoes it. DecisionError if it cannot be written."""
-        with self._used("written, and nothing was changed"):
+        with self._used("written, and nothing was changed", writing=True):
             try:
                 with transaction(self._db):
                     yield
             except TimeoutError as error:
-                raise DecisionError(
+                said = (
                     f"{self._db.name} could not be locked for {BUSY_SECONDS:g} s ({error}): ask again; if "
                     "that does not help, look for a process that holds it"
-                ) from error
+                )
+                self._failed = time.monotonic(), said
+                raise DecisionError(said) from error
         self._failed = None
         self._db.acknowledge()  # others write meanwhile
 
     def require_usable(self) -> None:
         """DecisionError if no decision can be written, as far as the database says without being written to,
         or as it said of the last one, not long ago."""
-        if not self._lock.acquire(timeout=BUSY_SECONDS):
-            raise DecisionError(f"{self._db.name} has been in use for {BUSY_SECONDS:g} s: look what holds it")
         errors: tuple[type[Exception], ...] = (*self._errors, OSError)
-        try:
-            self._db.look()
-        except errors as error:
-            raise _unusable(self.settings, "read", error) from None
-        finally:
-            self._lock.release()
+        with self._turns.turn(BUSY_SECONDS):
+            try:
+                self._db.look()
+            except errors as error:
+                raise _unusable(self.settings, "read", error) from None
         if self._failed is not None and time.monotonic() - self._failed[0] < RECENT:
             raise DecisionError(self._failed[1])
 
@@ -111,9 +110,9 @@ class Ledger:
             yield self._db
 
     @contextmanager
-    def _used(self, how: str) -> Iterator[None]:
+    def _used(self, how: str, writing: bool = False) -> Iterator[None]:
         """The database to ourselves; what it says becomes a DecisionError."""
-        with self._lock:
+        with self._turns.turn(BUSY_SECONDS, writing):
             try:
                 yield
             except self._errors as error:

@@ -24,9 +24,11 @@ from serving import ledger_schema
 from serving.ledger_schema import VERSION
 
 if TYPE_CHECKING:
-    import psycopg
+    from serving.impatient import Impatient
 
 BUSY_SECONDS = 5.0  # a decision holds the write lock for about a millisecond
+PATIENCE = float(database.STATEMENT + database.CONNECT)  # seconds for a server's word; it gives up before
+SERVICE_PATIENCE = BUSY_SECONDS + 1  # of who has callers; after what a lock may take, which the server tells
 SCHEMA = "propensity_ledger"
 
 
@@ -73,9 +75,10 @@ def errors_of(settings: Settings) -> tuple[type[Exception], ...]:
     return (psycopg.Error,)
 
 
-def open_store(settings: Settings) -> Store:
-    """The ledger's database, made if it is not there. DecisionError if another version of us wrote it."""
-    return SqliteStore(settings) if settings.ledger == "sqlite" else PostgresStore(settings)
+def open_store(settings: Settings, patience: float = PATIENCE) -> Store:
+    """The ledger's database, made if it is not there. DecisionError if another version of us wrote it.
+    patience: seconds after which a server that says nothing counts as away."""
+    return SqliteStore(settings) if settings.ledger == "sqlite" else PostgresStore(settings, patience)
 
 
 def path_of(settings: Settings) -> Path:
@@ -242,11 +245,13 @@ class GroupSync:
 
 
 class PostgresStore:
-    """A server for the workers of several hosts. A lost connection is made anew by the next who asks."""
+    """A server for the workers of several hosts. A lost connection is made anew by the next who asks, but
+    never within a transaction: what is left of it would be written alone, and without the lock."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, patience: float = PATIENCE) -> None:
         self.name = f"the ledger in the PostgreSQL database {database.name_of(settings.ledger)}"
-        self._settings = settings
+        self._settings, self._patience = settings, patience
+        self._writing = False
         self._db = self._connected()
         try:
             self._prepare()
@@ -263,17 +268,25 @@ class PostgresStore:
                 self._db.execute(ledger_schema.postgres_script())
             upgrade = ledger_schema.postgres_upgrade(self._row("SELECT version FROM version"))
             if upgrade is not None:
+                self._db.patience = PATIENCE  # it may go through every row
                 self._db.execute(upgrade)
+                self._db.patience = self._patience
         _check(self.name, self._row("SELECT version FROM version"))
 
-    def _connected(self) -> "psycopg.Connection[Any]":
-        import psycopg
+    def _connected(self) -> "Impatient":
+        from serving.impatient import Impatient
 
         url = database.url_of(self._settings.ledger, "postgresql", SCHEMA)
-        db = psycopg.connect(url, autocommit=True)
+        db = Impatient.connect(url, autocommit=True)
+        db.patience = self._patience
         if self._settings.durability == "power":
             db.execute("SET synchronous_commit = on")
-        db.execute(f"SET lock_timeout = {int(BUSY_SECONDS * 1000)}")
+        # A host that freezes with the lock would stop all others; one that lives may wait for its own disk.
+        idle = self._patience + BUSY_SECONDS
+        db.execute(
+            f"SET lock_timeout = {int(BUSY_SECONDS * 1000)}; "
+            f"SET idle_in_transaction_session_timeout = {int(idle * 1000)}"
+        )
         return db
 
     def _row(self, sql: str, *values: str) -> Any:
@@ -281,7 +294,7 @@ class PostgresStore:
         return None if found is None else found[0]
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> Any:
-        if self._db.closed or self._db.broken:
+        if not self._writing and (self._db.closed or self._db.broken):
             self._db = self._connected()
         return self._db.execute(sql.replace("?", "%s"), values)
 
@@ -289,15 +302,29 @@ class PostgresStore:
         import psycopg
 
         self.execute("BEGIN")
+        self._writing = True
         try:
             self._db.execute("SELECT pg_advisory_xact_lock(hashtext('decide'))")
-        except psycopg.errors.LockNotAvailable as error:
-            self._db.execute("ROLLBACK")
-            raise TimeoutError("another holds it") from error
+        except BaseException as error:
+            self.end(keep=False)
+            if isinstance(error, psycopg.errors.LockNotAvailable):
+                raise TimeoutError("another holds it") from error
+            raise
 
     def end(self, keep: bool) -> None:
+        import psycopg
+
+        self._writing = False
         if keep:
-            self._db.execute("COMMIT")
+            try:
+                done = self._db.execute("COMMIT").statusmessage
+            except psycopg.errors.ConnectionTimeout as error:  # it may still do it
+                raise DecisionError(
+                    f"{self.name} did not say whether this was written ({error}): ask again, and under the "
+                    "same key or id, by which it is known"
+                ) from None
+            if done != "COMMIT":  # a statement failed, and nobody said so
+                raise psycopg.errors.InFailedSqlTransaction("the transaction was undone")
         elif not (self._db.closed or self._db.broken):
             self._db.execute("ROLLBACK")
 
@@ -315,6 +342,8 @@ class PostgresStore:
 
         try:
             self.execute("SELECT 1")
+        except psycopg.errors.ConnectionTimeout:  # nor would another
+            raise
         except psycopg.OperationalError:  # the connection was lost: with another it may answer
             if not (self._db.closed or self._db.broken):
                 raise

