@@ -27,6 +27,7 @@ from features.settings import Settings
 from serving import folders, kinds
 from serving.kinds import Loaded
 from serving.models import Model
+from serving.unfollowed import Followed, Unfollowed
 
 Places = np.ndarray[tuple[int], np.dtype[np.intp]]
 _log = logging.getLogger("propensity.releases")
@@ -38,6 +39,7 @@ SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 @dataclass(frozen=True)
 class Release:
     """A released version of a model. repaired: its files were damaged, and publishing it replaced them.
+    pushed: it was in force already, and lacked in the store of releases, or was another there.
 
     fitted: what it was asked about last, features by name -> hash, and where in their rows its own are.
     """
@@ -46,6 +48,7 @@ class Release:
     version: str
     model: Loaded
     repaired: bool = False
+    pushed: bool = False
     fitted: list[tuple[Mapping[str, str], Places]] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -216,13 +219,19 @@ class Releases:
         self._pointers: dict[str, str] = {}  # paths take longer to put together than to look at
         self._folder = str(settings.home / "releases")
         self._listed: tuple[int, list[str]] | None = None  # when the folder was changed, and what it holds
+        self._store = Followed(settings)
         self._lock = threading.Lock()
 
     @property
     def errors(self) -> dict[str, PropensityError]:
         """A copy; empty when all is well."""
         followed = tuple(self._followed.items())
-        return {name: f.error for name, f in followed if f.error is not None}
+        of_store = {name: one.error for name, one in self.unfollowed().items()}
+        return of_store | {name: f.error for name, f in followed if f.error is not None}
+
+    def unfollowed(self) -> Mapping[str, Unfollowed]:
+        """What the store of releases says is in force, and could not be taken from there."""
+        return self._store.read()
 
     def get(self, name: str) -> Release:
         """The release in force; if that is broken, the one before it. ReleaseError if there is none."""
@@ -233,7 +242,7 @@ class Releases:
         return found
 
     def find(self, name: str) -> Release | None:
-        """As `get`; None if no version was ever released."""
+        """As `get`; None if no version was ever released, here or in the store of releases."""
         pointer = self._pointers.get(name)
         if pointer is None:
             pointer = self._pointers[name] = str(_pointer(self._settings, name))
@@ -243,6 +252,8 @@ class Releases:
         try:
             stat = os.stat(pointer)  # noqa: PTH116
         except FileNotFoundError:
+            if name in (lost := self.unfollowed()):
+                raise lost[name].error from None
             return None
         seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
         if followed is None:
@@ -263,7 +274,14 @@ class Releases:
 
     def targets(self) -> list[str]:
         """Names of the models in force that give a target's probability, also of those that are broken."""
-        return [name for name in self._names() if self._is_of_target(name)]
+        here, store = self._names(), self.unfollowed()
+        found = [name for name in here if self._is_of_target(name)]
+        lost = [name for name, one in store.items() if one.target and name not in here] if store else []
+        return sorted(found + lost) if lost else found
+
+    def names(self) -> list[str]:
+        """Models with a version in force, here or in the store of releases, sorted."""
+        return sorted({*names(self._settings), *self.unfollowed()})
 
     def _names(self) -> list[str]:
         """As `names`, without reading the folder again while it cannot have changed."""
