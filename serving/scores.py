@@ -139,7 +139,11 @@ class Scorer:
         return []
 
     def refused(self) -> dict[str, Refused | None]:
-        """Every model with a version in force; None if that version answers, else why not and what does."""
+        """Every model with a version in force; None if that version answers, else why not and what does.
+
+        That version may answer itself, from memory, and not be what it was on the disk. For one thread at a
+        time.
+        """
         published, found = self._published_or_none(), dict[str, Refused | None]()
         for name in self.releases.names():
             serving: str | None = None
@@ -148,7 +152,8 @@ class Scorer:
                 release = self.releases.get(name)
                 if published is not None:
                     columns_of(release, published.features, published.build)
-                serving, error = release.version, self.releases.errors.get(name)
+                serving = release.version
+                error = self.releases.errors.get(name) or self.releases.damage(name)
             except PropensityError as caught:
                 error = caught
             found[name] = None
