@@ -94,8 +94,8 @@ def rules(settings: Settings, alerts: bool = True) -> tuple[Rule, ...]:
             holds="5m",
             severity="page",
             words=Words(
-                "The version in force of {{ $labels.model }} does not answer",
-                "{{ $labels.model }} 的当前版本无法使用",
+                "The version in force of {{ $labels.model }} does not answer, or is damaged on the disk",
+                "{{ $labels.model }} 的当前版本无法使用，或磁盘上的文件已损坏",
             ),
             action=Words(
                 "`/readyz` says why: promote it again, or `propensity rollback`",

@@ -296,21 +296,30 @@ _REPAIRED = {  # would be, or was
     True: "its files are damaged, and would be repaired from the registry",
     False: "its files were damaged, and are repaired from the registry",
 }
+_PUSHED = {
+    True: "its files in PROPENSITY_RELEASES are not what they are here, and would be put there again",
+    False: "its files in PROPENSITY_RELEASES were not what they are here, and are put there again",
+}
 
 
 def promote_target(
     settings: Settings, target: str, version: str | None, dry_run: bool, force: str | None = None
 ) -> str:
     """Release a version that the gate lets pass, score everyone with it, and say so."""
-    from serving import effects, releases
+    from serving import effects, mirror, releases
     from training import registered, registry, uplift_registered, versions
 
     if dry_run:
         chosen = registry.resolve(settings, target, version)
         if chosen == registry.in_force(settings, target):
             registered.folder_of(settings, target, chosen)  # what it would be repaired from
-            what = _REPAIRED[True] if releases.damaged(settings, target, chosen) else "nothing would change"
-            return f"{target} version {chosen} is in force already: {what}"
+            damaged, lacks = releases.damaged(settings, target, chosen), False
+            if not damaged:  # else nobody can say what the store's should be
+                lacks = mirror.lacks(settings, target, chosen)
+            said = [_REPAIRED[True]] * damaged + [_PUSHED[True]] * lacks
+            return (
+                f"{target} version {chosen} is in force already: {'; '.join(said) or 'nothing would change'}"
+            )
         against = registry.objections(settings, target, chosen)
         card = versions.card_of(registered.folder_of(settings, target, chosen))
         warned = "".join(f"\n{line}" for line in _judged(card))
@@ -323,7 +332,8 @@ def promote_target(
     before = registry.in_force(settings, target)
     release = registry.promote(settings, target, version, force)
     again = release.version == before
-    what = _REPAIRED[False] if release.repaired else "nothing changes"
+    done = [_REPAIRED[False]] * release.repaired + [_PUSHED[False]] * release.pushed
+    what = "; ".join(done) or "nothing changes"
     lines = [
         f"{release.name} version {release.version} was in force already: {what}"
         if again

@@ -170,7 +170,8 @@ class BrokenModel(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """A release in force that does not answer. serving: the version that does in its place, null if none."""
+    """A release in force that does not answer. serving: the version that does in its place, null if none; its
+    own, while it answers from memory and is damaged on the disk."""
 
     name: str
     serving: str | None

@@ -67,8 +67,8 @@ class Dispatch:
         self._behind = behind
         self._metrics = Metrics()
         self._access = AccessLog()
-        self._handlers = Handlers(settings, self._metrics)
         self._companion, self._mirror = Companion(settings), Mirror(settings)
+        self._handlers = Handlers(settings, self._metrics, self._mirror.has_read)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection: a request, or the life of the application."""

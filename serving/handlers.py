@@ -6,7 +6,7 @@ operator from what is wrong, and a ledger that hangs keeps nobody from scores.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -58,9 +58,12 @@ service = logging.getLogger("propensity.service")
 
 
 class Handlers:
-    """One answer a request, or a Problem, or a PropensityError. One object a process."""
+    """One answer a request, or a Problem, or a PropensityError. One object a process.
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    read: whether the store of releases was read since the start, or there is none.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, read: Callable[[], bool] = lambda: True) -> None:
         self._settings = settings
         self._metrics = metrics
         self._scorer = Scorer(settings)
@@ -69,8 +72,9 @@ class Handlers:
         self._inbox = Inbox(settings)
         self._knows = known_to(settings, self._scorer.rows, self._inbox)
         self._lag = Lag(settings, self._inbox)
+        self._told = set[str]()  # models of which the metrics said whether they are refused
         self._profiles = Profiles(self._scorer, lambda: self._deciding().ledger)
-        self._ready = Readiness(self._scorer, self._deciding, self._inbox)
+        self._ready = Readiness(self._scorer, self._deciding, self._inbox, read)
         self._sandbox = Sandbox(settings, self._deciding)
         self._bulk_sandbox = BulkSandbox(settings, self._sandbox)
         self._eraser = erasures.eraser(settings)
@@ -283,8 +287,10 @@ class Handlers:
         except PropensityError:
             self._metrics.features_age(float("inf"))  # nothing to answer from: as old as can be
         self._metrics.fresh_lag(self._waiting())
-        for name, refused in self._scorer.refused().items():
-            self._metrics.release_refused(name, refused is not None)
+        found = self._scorer.refused()
+        self._told |= found.keys()  # what is no longer in force, here or in the store, is no longer refused
+        for name in sorted(self._told):
+            self._metrics.release_refused(name, found.get(name) is not None)
         self._metrics.decisions_refused(not self._ready.decides())
         for client, number in self._given_up().items():
             self._metrics.pushes_dead(client, number)

@@ -61,7 +61,7 @@ class Metrics:
         )
         self._refused = Gauge(
             "propensity_release_refused",
-            "1 if the version in force does not answer, and an older one or none does in its place",
+            "1 if the version in force does not answer, or only from memory: on the disk it is damaged",
             ("model",),
             registry=self._registry,
             multiprocess_mode="mostrecent",

@@ -5,46 +5,62 @@
 
 Whoever promotes writes there, too. A service that is told of the store fetches what it lacks into its own
 home, verifies it as any release, and follows within EVERY seconds. What cannot be fetched, or is not what was
-signed, changes nothing: the service goes on with what it has, and its log says why. URL is of any store that
-fsspec knows: a folder, s3://, gs://, abfs:// ..., each by a package of its own, with credentials of its own.
+signed, changes nothing: the service goes on with what it has, its log says why, and so do its probe, metrics
+and scores (`unfollowed`). URL is of any store that fsspec knows: a folder, s3://, gs://, abfs:// ..., each by
+a package of its own, with credentials of its own.
 """
 
 import logging
 import threading
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 from features.errors import PropensityError, ReleaseError
 from features.settings import Settings
-from serving import releases
+from serving import kinds, releases, unfollowed
 from serving.folders import SUMS
+from serving.unfollowed import Unfollowed
 
 EVERY = 5.0  # seconds between two looks: one listing and a few bytes a model
 
 report = logging.getLogger("propensity.service")
 
 
-def push(settings: Settings, name: str, version: str) -> None:
-    """Put the version in force there, too; nothing without a store. ReleaseError if it cannot be written."""
+def push(settings: Settings, name: str, version: str) -> bool:
+    """Put the version in force there, too, whatever of it is not there as it is here; whether anything was.
+
+    Nothing without a store. ReleaseError if it cannot be written, or has that version with other sums.
+    """
+    return _push(settings, name, version, lacks=False)
+
+
+def lacks(settings: Settings, name: str, version: str) -> bool:
+    """Whether `push` would put anything there. ReleaseError as it."""
+    return _push(settings, name, version, lacks=True)
+
+
+def _push(settings: Settings, name: str, version: str, lacks: bool) -> bool:
     if settings.releases is None:
-        return
+        return False
     folder = settings.home / "releases" / name / version
     try:
         files, root = _store(settings.releases)
-        target = f"{root}/{name}/{version}"
-        paths = sorted(folder.iterdir(), key=lambda path: path.name == SUMS)
-        if not files.exists(f"{target}/{SUMS}"):
-            files.makedirs(target, exist_ok=True)
-            for path in paths:
-                files.put_file(str(path), f"{target}/{path.name}")
-        elif files.cat_file(f"{target}/{SUMS}") != (folder / SUMS).read_bytes():
-            raise ReleaseError(
-                f"{name} {version} is in PROPENSITY_RELEASES with other content: another registry writes "
-                "there, too. Give each its own place"
-            )
-        with files.transaction, files.open(f"{root}/{name}/CURRENT", "wb") as pointer:
-            pointer.write(version.encode())
+        files.invalidate_cache()
+        target, pointer = f"{root}/{name}/{version}", f"{root}/{name}/CURRENT"
+        wrong, strange = _differences(files, target, folder)
+        current = files.cat_file(pointer) if files.exists(pointer) else None
+        differs = bool(wrong or strange or current != version.encode())
+        if lacks or not differs:
+            return differs
+        files.makedirs(target, exist_ok=True)
+        for path in wrong:
+            files.put_file(str(path), f"{target}/{path.name}")
+        for stray in strange:
+            files.rm_file(stray)
+        with files.transaction, files.open(pointer, "wb") as file:
+            file.write(version.encode())
     except ReleaseError:
         raise
     except Exception as error:  # each store has errors of its own
@@ -52,33 +68,100 @@ def push(settings: Settings, name: str, version: str) -> None:
             f"{name} {version} is in force in {settings.home}, but not in PROPENSITY_RELEASES "
             f"({_why(error)}): promote it again once that can be written"
         ) from error
+    return True
+
+
+def _differences(files: Any, target: str, folder: Path) -> tuple[list[Path], list[str]]:
+    """The files that are not there as they are here, the sums last, without which nothing is fetched; and
+    what is there and not of this release. ReleaseError if it is another release, by its sums."""
+    paths = sorted(folder.iterdir(), key=lambda path: path.name == SUMS)
+    if not files.exists(f"{target}/{SUMS}"):
+        return paths, []
+    if files.cat_file(f"{target}/{SUMS}") != (folder / SUMS).read_bytes():
+        raise ReleaseError(
+            f"{folder.parent.name} {folder.name} is in PROPENSITY_RELEASES with other content: another "
+            "registry writes there, too. Give each its own place"
+        )
+    there = {
+        PurePosixPath(found["name"]).name: found["name"]
+        for found in files.ls(target, detail=True)
+        if found["type"] == "file" and not found["name"].endswith("/")  # a store may list the folder itself
+    }
+    wrong = [
+        path
+        for path in paths
+        if path.name not in there or files.cat_file(there[path.name]) != path.read_bytes()
+    ]
+    return wrong, [there[name] for name in sorted(there.keys() - {path.name for path in paths})]
+
+
+class Looked(NamedTuple):
+    """What a look at the store found. there: whether there is such a store."""
+
+    changed: list[str]
+    refused: Mapping[str, Unfollowed]
+    there: bool
 
 
 def pull(settings: Settings) -> list[str]:
     """Make what is in force there so in this home; the names that changed. ReleaseError for the first that
     could not, after all others were."""
+    looked = look(settings)
+    for refused in looked.refused.values():
+        raise ReleaseError(refused.why)
+    return looked.changed
+
+
+def look(settings: Settings) -> Looked:
+    """As `pull`, with every name that could not be made so, which the home keeps for who answers from it.
+    Raises what the store does, if it cannot be listed."""
     assert settings.releases is not None
     files, root = _store(settings.releases)
     files.invalidate_cache()
-    changed, failed = [], None
-    for pointer in sorted(files.glob(f"{root}/*/CURRENT")):
+    changed, refused = [], dict[str, Unfollowed]()
+    pointers = sorted(files.glob(f"{root}/*/CURRENT"))
+    for pointer in pointers:
         name = PurePosixPath(pointer).parent.name
-        version = files.cat_file(pointer).decode("utf-8", "replace").strip()
-        if not (releases.SEGMENT.fullmatch(name) and releases.SEGMENT.fullmatch(version)):
+        if not releases.SEGMENT.fullmatch(name):
             continue
-        try:
-            if releases.serves(settings, name, version):
-                continue
-            with TemporaryDirectory(prefix=".fetching-", dir=_made(settings.home)) as scratch:
+        found = _take(settings, files, root, name)
+        if isinstance(found, Unfollowed):
+            refused[name] = found
+        elif found:
+            changed.append(name)
+    there = bool(pointers) or files.exists(root)
+    if there:
+        unfollowed.write(settings, refused)
+    return Looked(changed, refused, there)
+
+
+def _take(settings: Settings, files: Any, root: str, name: str) -> bool | Unfollowed:
+    """Whether another version came into force here; or which could not, and why."""
+    version, scratch, card = None, "", kinds.Said()
+    try:
+        said = files.cat_file(f"{root}/{name}/CURRENT").decode("utf-8", "replace").strip()
+        version = said if releases.SEGMENT.fullmatch(said) else None
+        if version is None:
+            raise ReleaseError("its CURRENT names no version")
+        if releases.serves(settings, name, version):
+            return False
+        with TemporaryDirectory(prefix=".fetching-", dir=_made(settings.home)) as scratch:
+            try:
                 for path in files.ls(f"{root}/{name}/{version}", detail=False):
                     files.get_file(path, str(Path(scratch) / PurePosixPath(path).name))
-                releases.publish(settings, Path(scratch), name, version)
-            changed.append(name)
-        except (PropensityError, OSError) as error:
-            failed = failed or f"{name} {version}: {_why(error)}"
-    if failed:
-        raise ReleaseError(failed)
-    return changed
+                releases.publish(settings, Path(scratch), name, version, by="PROPENSITY_RELEASES")
+            finally:
+                card = kinds.said(Path(scratch))
+        return True
+    except Exception as error:  # each store has errors of its own; the other models are followed
+        why = _why(error)
+        if scratch:  # it has another name each time, and says nothing to anybody
+            why = why.replace(scratch, "its copy")
+        target = name not in kinds.OF_NO_TARGET
+        target = target and card.kind not in kinds.OF_NO_TARGET and card.name in ("", name)
+        named = name if version is None else f"{name} {version}"
+        told = f"{named}: in force in PROPENSITY_RELEASES, and cannot be taken from there: {why}"
+        return Unfollowed(version, target, told)
 
 
 def _store(url: str) -> tuple[Any, str]:
@@ -108,7 +191,12 @@ class Mirror:
         self._settings = settings
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="propensity-mirror", daemon=True)
-        self._said = ""
+        self._said: dict[str, str] = {}  # of what -> what was wrong with it last
+        self._read = settings.releases is None
+
+    def has_read(self) -> bool:
+        """Whether the store was read once since the start, or there is none to read."""
+        return self._read
 
     def start(self) -> None:
         """Look once, so that the first answer has what is in force; then beside."""
@@ -128,11 +216,19 @@ class Mirror:
 
     def _look(self) -> None:
         try:
-            for name in pull(self._settings):
-                report.info("release of %s followed from the store", name)
-            said = ""
+            looked = look(self._settings)
         except Exception as error:  # each store has errors of its own; what we have stays in force
-            said = f"releases cannot be followed from the store: {_why(error)}"
-        if said and said != self._said:  # once, not every few seconds
-            report.warning("%s", said)
-        self._said = said
+            self._say({"": _why(error), **{name: said for name, said in self._said.items() if name}})
+            return
+        for name in looked.changed:
+            report.info("release of %s followed from the store", name)
+        self._read = self._read or looked.there
+        away = {} if looked.there else {"": "PROPENSITY_RELEASES is not there, or cannot be read"}
+        self._say(away | {name: refused.why for name, refused in looked.refused.items()})
+
+    def _say(self, wrong: dict[str, str]) -> None:
+        """Each once, not every few seconds."""
+        for name, said in wrong.items():
+            if said != self._said.get(name):
+                report.warning("releases cannot be followed from the store: %s", said)
+        self._said = wrong

@@ -1,5 +1,8 @@
 """What this process can answer now: `/readyz`. Scores decide whether it is ready; what else is away is named.
 
+Without any released target it is ready, too, for a shop may decide by its policies alone; but not while
+nobody can know whether there is one, for the store of releases was never read.
+
 The ledger may be on a server that is slow, or does not answer at all: it is asked beside, and not waited for
 longer than a probe waits.
 """
@@ -7,7 +10,7 @@ longer than a probe waits.
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from features.errors import DecisionError, LogError, PropensityError, SettingsError
+from features.errors import DecisionError, LogError, PropensityError, ReleaseError, SettingsError
 from features.inbox import Inbox
 from serving.api import Failure, ReadyAnswer
 from serving.decision_context import DecisionContext
@@ -18,10 +21,17 @@ PATIENCE = 0.5  # seconds for the ledger; the usual probe gives all of an answer
 
 
 class Readiness:
-    """For one thread at a time. deciding: what decisions are taken with, opened when it can be."""
+    """For one thread at a time. deciding: what decisions are taken with, opened when it can be. read: whether
+    the store of releases was read since the start, or there is none."""
 
-    def __init__(self, scorer: Scorer, deciding: Callable[[], DecisionContext], inbox: Inbox) -> None:
-        self._scorer, self._deciding, self._inbox = scorer, deciding, inbox
+    def __init__(
+        self,
+        scorer: Scorer,
+        deciding: Callable[[], DecisionContext],
+        inbox: Inbox,
+        read: Callable[[], bool],
+    ) -> None:
+        self._scorer, self._deciding, self._inbox, self._read = scorer, deciding, inbox, read
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="propensity-ready")
         self._asked: Future[list[str]] | None = None  # of the ledger, and not answered yet
 
@@ -32,6 +42,11 @@ class Readiness:
     def answer(self) -> ReadyAnswer:
         """Raises why no customer can be scored, and SettingsError for a shop that is declared wrongly."""
         missing, paused = self._scorer.ready(), list[str]()
+        if not self._read() and not self._scorer.releases.names():
+            raise ReleaseError(
+                "nothing is in force here, and PROPENSITY_RELEASES could not be read since the start: the "
+                "service's log says why"
+            )
         try:
             paused = self._paused()
         except SettingsError:

@@ -27,6 +27,7 @@ from features.settings import Settings
 from serving import audit, folders, kinds
 from serving.kinds import Loaded
 from serving.models import Model
+from serving.unfollowed import Followed, Unfollowed
 
 Places = np.ndarray[tuple[int], np.dtype[np.intp]]
 _log = logging.getLogger("propensity.releases")
@@ -38,6 +39,7 @@ SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 @dataclass(frozen=True)
 class Release:
     """A released version of a model. repaired: its files were damaged, and publishing it replaced them.
+    pushed: it was in force already, and lacked in the store of releases, or was another there.
 
     fitted: what it was asked about last, features by name -> hash, and where in their rows its own are.
     """
@@ -46,6 +48,7 @@ class Release:
     version: str
     model: Loaded
     repaired: bool = False
+    pushed: bool = False
     fitted: list[tuple[Mapping[str, str], Places]] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -56,11 +59,11 @@ class Release:
         return self.model
 
 
-def publish(settings: Settings, folder: Path, name: str, version: str) -> Release:
+def publish(settings: Settings, folder: Path, name: str, version: str, by: str = audit.HERE) -> Release:
     """Copy a model's folder in, verify it there, and make it the version in force.
 
     Publishing the same content again changes nothing but the version in force, so this also rolls back; if
-    the release was damaged since, it is replaced, and says so.
+    the release was damaged since, it is replaced, and says so. by: who does it, for the audit.
     ReleaseCorrupt if it does not load or is another model than it is published as; ReleaseError if that
     version exists with other content.
     """
@@ -78,7 +81,7 @@ def publish(settings: Settings, folder: Path, name: str, version: str) -> Releas
     release = replace(load(settings, name, version), repaired=repaired)
     changes = [one.version for one in history(settings, name)][-1:] != [version]
     if changes:
-        audit.record(settings, audit.HERE, f"release {name} {version}")
+        audit.record(settings, by, f"release {name} {version}")
     write_atomically(target.parent / "CURRENT", version.encode())
     if changes:
         with (target.parent / "HISTORY").open("a", encoding="utf-8") as file:
@@ -219,13 +222,40 @@ class Releases:
         self._pointers: dict[str, str] = {}  # paths take longer to put together than to look at
         self._folder = str(settings.home / "releases")
         self._listed: tuple[int, list[str]] | None = None  # when the folder was changed, and what it holds
+        self._store = Followed(settings)
         self._lock = threading.Lock()
 
     @property
     def errors(self) -> dict[str, PropensityError]:
         """A copy; empty when all is well."""
         followed = tuple(self._followed.items())
-        return {name: f.error for name, f in followed if f.error is not None}
+        of_store = {name: one.error for name, one in self.unfollowed().items()}
+        return of_store | {name: f.error for name, f in followed if f.error is not None}
+
+    def unfollowed(self) -> Mapping[str, Unfollowed]:
+        """What the store of releases says is in force, and could not be taken from there."""
+        return self._store.read()
+
+    def damage(self, name: str) -> ReleaseCorrupt | None:
+        """Why the files of the release that serves, from memory, are not what was loaded: it would not load
+        again. None if they are, or if nothing serves.
+
+        They are read again only once they look otherwise. For one thread at a time; no score waits for it.
+        """
+        followed = self._followed.get(name)
+        if followed is None or not followed.releases:
+            return None
+        version = followed.releases[0].version
+        folder = _folder(self._settings, name, version)
+        files = _look_of(folder)
+        if followed.files != (version, files):
+            found = _changed(folder)
+            if found is not None and str(found) != str(followed.damage):
+                _log.error("release %s %s stays in force here, from memory: %s", name, version, found)
+            newest = max((changed for _, _, _, *times in files for changed in times), default=0)
+            settled = time.time_ns() - newest > SETTLED_NS  # what is younger may change and look the same
+            followed.files, followed.damage = (version, files) if settled else None, found
+        return followed.damage
 
     def get(self, name: str) -> Release:
         """The release in force; if that is broken, the one before it. ReleaseError if there is none."""
@@ -236,7 +266,7 @@ class Releases:
         return found
 
     def find(self, name: str) -> Release | None:
-        """As `get`; None if no version was ever released."""
+        """As `get`; None if no version was ever released, here or in the store of releases."""
         pointer = self._pointers.get(name)
         if pointer is None:
             pointer = self._pointers[name] = str(_pointer(self._settings, name))
@@ -246,6 +276,8 @@ class Releases:
         try:
             stat = os.stat(pointer)  # noqa: PTH116
         except FileNotFoundError:
+            if name in (lost := self.unfollowed()):
+                raise lost[name].error from None
             return None
         seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
         if followed is None:
@@ -266,7 +298,14 @@ class Releases:
 
     def targets(self) -> list[str]:
         """Names of the models in force that give a target's probability, also of those that are broken."""
-        return [name for name in self._names() if self._is_of_target(name)]
+        here, store = self._names(), self.unfollowed()
+        found = [name for name in here if self._is_of_target(name)]
+        lost = [name for name, one in store.items() if one.target and name not in here] if store else []
+        return sorted(found + lost) if lost else found
+
+    def names(self) -> list[str]:
+        """Models with a version in force, here or in the store of releases, sorted."""
+        return sorted({*names(self._settings), *self.unfollowed()})
 
     def _names(self) -> list[str]:
         """As `names`, without reading the folder again while it cannot have changed."""
@@ -315,7 +354,34 @@ class _Followed:
         self.looked = -AT_ONCE
         self.releases: tuple[Release, ...] = ()
         self.error: PropensityError | None = None
+        self.files: tuple[str, _Look] | None = None  # of which version, as `damage` saw them last
+        self.damage: ReleaseCorrupt | None = None
         self.lock = threading.Lock()
+
+
+_Look = tuple[tuple[str, int, int, int, int], ...]
+
+
+def _look_of(folder: Path) -> _Look:
+    """Of each file what changes with what it holds: name, size, which it is, and when it was changed."""
+    try:
+        with os.scandir(folder) as found:
+            stats = sorted((entry.name, entry.stat()) for entry in found)
+    except OSError:  # gone, all or one of them: whoever reads them says so
+        return ()
+    return tuple((name, of.st_size, of.st_ino, of.st_mtime_ns, of.st_ctime_ns) for name, of in stats)
+
+
+def _changed(folder: Path) -> ReleaseCorrupt | None:
+    """Why a folder is not what was signed, if it is not."""
+    try:
+        folders.verify(folder)
+    except ReleaseCorrupt as error:
+        return error
+    except (OSError, ValueError) as error:  # no sums, or none that can be read
+        told = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+        return ReleaseCorrupt(f"{folder} cannot be read: {told}. Promote the version again")
+    return None
 
 
 def _open(folder: Path, name: str, version: str) -> Release:

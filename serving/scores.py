@@ -41,7 +41,7 @@ from serving.cards import Text
 from serving.models import Model
 from serving.problems import Offender, Problem, detail_of
 from serving.reasons import Reason
-from serving.releases import Places, Release, Releases, names
+from serving.releases import Places, Release, Releases
 
 UNKNOWN = Failure("unknown_customer", "no such customer in the published features")
 
@@ -139,16 +139,21 @@ class Scorer:
         return []
 
     def refused(self) -> dict[str, Refused | None]:
-        """Every model with a version in force; None if that version answers, else why not and what does."""
+        """Every model with a version in force; None if that version answers, else why not and what does.
+
+        That version may answer itself, from memory, and not be what it was on the disk. For one thread at a
+        time.
+        """
         published, found = self._published_or_none(), dict[str, Refused | None]()
-        for name in names(self.settings):
+        for name in self.releases.names():
             serving: str | None = None
             error: PropensityError | None
             try:
                 release = self.releases.get(name)
                 if published is not None:
                     columns_of(release, published.features, published.build)
-                serving, error = release.version, self.releases.errors.get(name)
+                serving = release.version
+                error = self.releases.errors.get(name) or self.releases.damage(name)
             except PropensityError as caught:
                 error = caught
             found[name] = None
@@ -214,7 +219,7 @@ class Scorer:
         """Every released model with its card, or why it is not in service."""
         published = self._published_or_none()  # cards can be read without features
         models: list[ReleasedModel | BrokenModel] = []
-        for name in names(self.settings):
+        for name in self.releases.names():
             try:
                 release = self.releases.get(name)
                 if published is not None:

@@ -16,7 +16,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +147,10 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
     """Release a version (default: the challenger), score everyone with it, and make it the champion.
 
     The champion before becomes `rollback`; promoting `rollback` goes back. What is champion already stays
-    as it is. TrainingError with the gate's objections; force: why it is released nevertheless, which is
-    recorded with the version. FeatureMismatch if today's build, or what is published to the service, lacks a
-    feature of the model as it was; then nothing changes.
+    as it is, and what of it was changed since is put right, here and in the store of releases.
+    TrainingError with the gate's objections; force: why it is released nevertheless, which is recorded with
+    the version. FeatureMismatch if today's build, or what is published to the service, lacks a feature of the
+    model as it was; then nothing changes.
     """
     version = resolve(settings, name, version)
     with locked(settings.home / "mlflow.lock"), opened(settings, alone=True) as client:
@@ -157,8 +158,7 @@ def promote(settings: Settings, name: str, version: str | None = None, force: st
         folder = folder_of(settings, name, version)
         if in_force(settings, name) == version:
             release = releases.publish(settings, folder, name, version)  # puts right what was changed since
-            mirror.push(settings, name, version)
-            return release
+            return replace(release, pushed=mirror.push(settings, name, version))
         release = Release(name, version, kinds.load(folder))
         card = release.model.card
         _pass(settings, client, release, folder, force)

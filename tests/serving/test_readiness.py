@@ -150,6 +150,45 @@ def test_a_file_that_was_harmed_is_told(home: Settings, harm: str) -> None:
             assert (refused.status_code, refused.json()["code"]) == (503, "decision"), "nobody could find it"
 
 
+def test_a_release_that_is_damaged_while_it_serves_is_told_before_a_restart_loses_it(home: Settings) -> None:
+    """Else it answers from memory for weeks, and the next start of the service is the alarm."""
+    folder = home.home / "releases" / "churn_28d" / "1"
+    text = folder / "booster-0.txt"
+    before = text.read_bytes()
+
+    def refused() -> list[Any]:
+        assert service.scores("c0001").json()["results"][0]["scores"][0]["model_version"] == "1"
+        ready = service.client.get("/readyz", headers={"authorization": ""})
+        assert (ready.status_code, str(home.home) in ready.text) == (200, False)
+        found: list[Any] = ready.json()["refused"]
+        metrics = service.client.get("/metrics").text
+        assert f'propensity_release_refused{{model="churn_28d"}} {float(bool(found))}' in metrics
+        return found
+
+    with running(home, watched=True) as service:
+        assert refused() == []
+        with text.open("r+b") as file:
+            file.write(b"??")
+        for _ in range(2):
+            (told,) = refused()
+            assert (told["name"], told["serving"], told["error"]["code"]) == (
+                "churn_28d", "1", "release_corrupt",
+            )  # fmt: skip
+            assert "booster-0.txt was changed" in told["error"]["detail"]
+        assert service.log.count("booster-0.txt was changed") == 1
+        text.write_bytes(before)
+        assert refused() == []
+        text.touch()
+        assert refused() == []
+        for name in ("booster-0.txt", "SHA256SUMS"):
+            aside = (folder / name).rename(home.home / name)
+            assert len(refused()) == 1, name
+            aside.rename(folder / name)
+            assert refused() == []
+        shutil.rmtree(folder)
+        assert len(refused()) == 1
+
+
 def test_the_companion_goes_on_once_its_disk_is_mended(home: Settings) -> None:
     """Else fresh rows wait until somebody starts the service again, and nothing says so."""
     inbox = home.home / "log" / "inbox"

@@ -86,6 +86,7 @@ def hosts(
     online.publish(first, made, TODAY)
     release(first, folder, made, "churn_28d")
     (folder / "b").mkdir()
+    (folder / "store").mkdir()  # it is there, and nothing was promoted into it
     with running(first, **shared) as writer, running(second, **shared) as scorer:
         until(lambda: decide(scorer, customers[0], preview=True).get("code") is None)
         until(lambda: "fresh rows ready" in writer.log)

@@ -186,6 +186,27 @@ def test_a_damaged_release_is_put_right_by_promoting_it_again_as_its_error_says(
     assert releases.load(home, "churn_28d", "1").version == "1"
 
 
+def test_what_the_store_lost_of_what_is_in_force_is_put_there_by_promoting_it_again(
+    home: Settings, tmp_path: Path
+) -> None:
+    """Else: a new pod cannot take it, its error says to promote it again, and that changes nothing."""
+    settings = replace(home, releases=str(tmp_path / "store"))
+    registry.promote(settings, "churn_28d", "1")
+    lost = tmp_path / "store" / "churn_28d" / "1" / "card.json"
+    before = lost.read_bytes()
+    again = "churn_28d version 1 was in force already: nothing changes"
+    assert promote_target(settings, "churn_28d", "1", dry_run=False).startswith(again)
+    lost.unlink()
+    for dry_run, said in ((True, "would be put there again"), (False, "are put there again")):
+        told = promote_target(settings, "churn_28d", "1", dry_run=dry_run)
+        assert "its files in PROPENSITY_RELEASES" in told
+        assert said in told
+        assert lost.exists() is not dry_run
+    assert lost.read_bytes() == before
+    told = promote_target(settings, "churn_28d", "1", dry_run=True)
+    assert told == "churn_28d version 1 is in force already: nothing would change"
+
+
 def test_a_registered_model_whose_figures_were_edited_is_not_promoted(home: Settings) -> None:
     """Else: somebody's better numbers are released as if they had been measured."""
     run = client_of(home).get_model_version("churn_28d", "2").run_id
