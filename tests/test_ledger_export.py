@@ -101,7 +101,7 @@ def test_what_was_sent_comes_back_as_a_feature_and_counts_once(settings: Setting
     assert (before.contacts_in_log, before.contacts_decided) == (0, 1)
     assert (after.contacts_in_log, after.contacts_decided) == (1, 0)
     with closing(sqlite3.connect(later.home / "online" / "rows.sqlite")) as db:
-        (last,) = db.execute("select last_delivery from publications order by number desc").fetchone()
+        (last,) = db.execute("select last_delivery from publications order by turn desc").fetchone()
         assert last > 0
         db.execute("update publications set last_delivery = null")
         db.commit()
