@@ -63,9 +63,7 @@ def written_to(path: Path) -> Iterator[None]:
     """What the block cannot write is said of `path`, where the error names no file: not of the home."""
     try:
         yield
-    except PropensityError:
-        raise
-    except Exception as error:
+    except OSError as error:
         said = refused(error, path)
         if said is None:
             raise

@@ -12,7 +12,8 @@ a package of its own, with credentials of its own.
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -46,29 +47,43 @@ def _push(settings: Settings, name: str, version: str, lacks: bool) -> bool:
         return False
     folder = settings.home / "releases" / name / version
     try:
-        files, root = _store(settings.releases)
-        files.invalidate_cache()
-        target, pointer = f"{root}/{name}/{version}", f"{root}/{name}/CURRENT"
-        wrong, strange = _differences(files, target, folder)
-        current = files.cat_file(pointer) if files.exists(pointer) else None
-        differs = bool(wrong or strange or current != version.encode())
-        if lacks or not differs:
-            return differs
-        files.makedirs(target, exist_ok=True)
-        for path in wrong:
-            files.put_file(str(path), f"{target}/{path.name}")
-        for stray in strange:
-            files.rm_file(stray)
-        with files.transaction, files.open(pointer, "wb") as file:
-            file.write(version.encode())
-    except ReleaseError:
-        raise
-    except Exception as error:  # each store has errors of its own
+        with _asking():
+            files, root = _store(settings.releases)
+            files.invalidate_cache()
+            target, pointer = f"{root}/{name}/{version}", f"{root}/{name}/CURRENT"
+            wrong, strange = _differences(files, target, folder)
+            current = files.cat_file(pointer) if files.exists(pointer) else None
+            differs = bool(wrong or strange or current != version.encode())
+            if lacks or not differs:
+                return differs
+            files.makedirs(target, exist_ok=True)
+            for path in wrong:
+                files.put_file(str(path), f"{target}/{path.name}")
+            for stray in strange:
+                files.rm_file(stray)
+            with files.transaction, files.open(pointer, "wb") as file:
+                file.write(version.encode())
+    except Away as error:
         raise ReleaseError(
             f"{name} {version} is in force in {settings.home}, but not in PROPENSITY_RELEASES "
-            f"({_why(error)}): promote it again once that can be written"
+            f"({error}): promote it again once that can be written"
         ) from error
     return True
+
+
+class Away(PropensityError):
+    """The store did not do what it was asked: why, without its address."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Asking the store and nothing else: each kind of store has errors of its own, which become Away."""
+    try:
+        yield
+    except PropensityError:
+        raise
+    except Exception as error:
+        raise Away(_why(error)) from error
 
 
 def _differences(files: Any, target: str, folder: Path) -> tuple[list[Path], list[str]]:
@@ -114,12 +129,14 @@ def pull(settings: Settings) -> list[str]:
 
 def look(settings: Settings) -> Looked:
     """As `pull`, with every name that could not be made so, which the home keeps for who answers from it.
-    Raises what the store does, if it cannot be listed."""
+    Away if the store cannot be listed."""
     assert settings.releases is not None
-    files, root = _store(settings.releases)
-    files.invalidate_cache()
     changed, refused = [], dict[str, Unfollowed]()
-    pointers = sorted(files.glob(f"{root}/*/CURRENT"))
+    with _asking():
+        files, root = _store(settings.releases)
+        files.invalidate_cache()
+        pointers = sorted(files.glob(f"{root}/*/CURRENT"))
+        there = bool(pointers) or files.exists(root)
     for pointer in pointers:
         name = PurePosixPath(pointer).parent.name
         if not releases.SEGMENT.fullmatch(name):
@@ -129,7 +146,6 @@ def look(settings: Settings) -> Looked:
             refused[name] = found
         elif found:
             changed.append(name)
-    there = bool(pointers) or files.exists(root)
     if there:
         unfollowed.write(settings, refused)
     return Looked(changed, refused, there)
@@ -139,7 +155,8 @@ def _take(settings: Settings, files: Any, root: str, name: str) -> bool | Unfoll
     """Whether another version came into force here; or which could not, and why."""
     version, scratch, card = None, "", kinds.Said()
     try:
-        said = files.cat_file(f"{root}/{name}/CURRENT").decode("utf-8", "replace").strip()
+        with _asking():
+            said = files.cat_file(f"{root}/{name}/CURRENT").decode("utf-8", "replace").strip()
         version = said if releases.SEGMENT.fullmatch(said) else None
         if version is None:
             raise ReleaseError("its CURRENT names no version")
@@ -147,13 +164,14 @@ def _take(settings: Settings, files: Any, root: str, name: str) -> bool | Unfoll
             return False
         with TemporaryDirectory(prefix=".fetching-", dir=_made(settings.home)) as scratch:
             try:
-                for path in files.ls(f"{root}/{name}/{version}", detail=False):
-                    files.get_file(path, str(Path(scratch) / PurePosixPath(path).name))
+                with _asking():
+                    for path in files.ls(f"{root}/{name}/{version}", detail=False):
+                        files.get_file(path, str(Path(scratch) / PurePosixPath(path).name))
                 releases.publish(settings, Path(scratch), name, version, by="PROPENSITY_RELEASES")
             finally:
                 card = kinds.said(Path(scratch))
         return True
-    except Exception as error:  # each store has errors of its own; the other models are followed
+    except (PropensityError, OSError) as error:  # the other models are followed
         why = _why(error)
         if scratch:  # it has another name each time, and says nothing to anybody
             why = why.replace(scratch, "its copy")
@@ -217,7 +235,7 @@ class Mirror:
     def _look(self) -> None:
         try:
             looked = look(self._settings)
-        except Exception as error:  # each store has errors of its own; what we have stays in force
+        except (PropensityError, OSError) as error:  # what we have stays in force
             self._say({"": _why(error), **{name: said for name, said in self._said.items() if name}})
             return
         for name in looked.changed:
