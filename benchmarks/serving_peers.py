@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.online_sides import feast_of
 from features.compute.builds import Build
 from features.settings import Settings
-from serving.releases import Releases
+from serving.following import Releases
 
 
 def prepare(settings: Settings, folder: Path) -> None:

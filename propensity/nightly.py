@@ -33,7 +33,7 @@ from features.online import OnlineRows
 from features.settings import Settings
 from features.shop import shop_of
 from serving import everyone
-from serving.releases import Releases
+from serving.following import Releases
 
 if TYPE_CHECKING:
     import pyarrow as pa

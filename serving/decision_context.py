@@ -20,12 +20,13 @@ from serving import conditions, offers, prices, rulebook, stated
 from serving.actions import Action, catalogue
 from serving.conditions import Live
 from serving.due import Known
+from serving.following import Releases
 from serving.in_force import InForce, Unfair
 from serving.learnt import learn
 from serving.ledger import Ledger
 from serving.ledger_store import PATIENCE
 from serving.pauses import Pauses
-from serving.releases import Release, Releases
+from serving.releases import Release
 from serving.rulebook import Rulebook
 from serving.scenarios import Scenario
 from serving.scenarios import catalogue as scenario_catalogue

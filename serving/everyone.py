@@ -20,8 +20,9 @@ from features.settings import Settings
 from features.tombstones import Tombstones
 from serving import kinds, score_store, segmentation, value
 from serving.api import Failure
+from serving.following import Releases
 from serving.problems import detail_of
-from serving.releases import Releases, names
+from serving.releases import names
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,7 +21,8 @@ from serving import score_store
 from serving.value import KIND, ValueModel
 
 if TYPE_CHECKING:
-    from serving.releases import Release, Releases
+    from serving.following import Releases
+    from serving.releases import Release
 
 DECLARED = "shop.toml"
 NOT_COUNTED = Words(

@@ -38,10 +38,11 @@ from serving.api import (
     Unanswered,
 )
 from serving.cards import Text
+from serving.following import Releases
 from serving.models import Model
 from serving.problems import Offender, Problem, detail_of
 from serving.reasons import Reason
-from serving.releases import Places, Release, Releases
+from serving.releases import Places, Release
 
 UNKNOWN = Failure("unknown_customer", "no such customer in the published features")
 

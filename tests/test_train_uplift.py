@@ -23,7 +23,7 @@ from propensity import main
 from serving import effects
 from serving.actions import Action, Effect
 from serving.evidence import shown
-from serving.releases import Releases
+from serving.following import Releases
 
 AT = parse_moment("2017-01-20")
 TODAY = AT + 35 * DAY

@@ -18,6 +18,7 @@ from propensity.planned import plan
 from serving import effects, releases
 from serving.answers import ActionAnswer, DecisionAnswer
 from serving.effects import Line, OutcomeToSave
+from serving.following import Releases
 from serving.formulas import Logistic, Term
 from serving.replays import replay
 from training.uplift_registered import unread
@@ -117,7 +118,7 @@ def test_what_no_lottery_showed_replaces_nothing(
     before = decided(settings, preview=True)
     release(**changes)
     assert decided(settings, preview=True) == before
-    (model,) = (of.model for of in [releases.Releases(settings).find("uplift")] if of is not None)
+    (model,) = (of.model for of in [Releases(settings).find("uplift")] if of is not None)
     assert isinstance(model, effects.EffectsModel)
     why, stranger = unread(settings, model)
     assert says in why.en

@@ -13,7 +13,7 @@ from tiny import tiny_model, tiny_rows
 from features.errors import ReleaseCorrupt, ReleaseError, UsageError
 from features.moments import DAY, parse_moment
 from serving import releases
-from serving.releases import Releases
+from serving.following import Releases
 
 ROWS = tiny_rows(50, seed=31)
 
@@ -268,7 +268,7 @@ def test_a_pointer_to_a_version_that_is_not_there_is_a_damaged_release(tiny_sett
     tiny_release()
     point_at(tiny_settings, "9")
     with pytest.raises(ReleaseCorrupt, match=r"CURRENT names 9, which is not there: promote churn_28d again"):
-        releases.Releases(tiny_settings).get("churn_28d")
+        Releases(tiny_settings).get("churn_28d")
     with pytest.raises(ReleaseError, match="is not released") as asked:
         releases.load(tiny_settings, "churn_28d", "8")
     assert not isinstance(asked.value, ReleaseCorrupt)
