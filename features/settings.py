@@ -118,13 +118,11 @@ class Settings:
         environ = os.environ if environ is None else environ
         try:
             return cls(
-                home=Path(environ.get("PROPENSITY_HOME", ".propensity")).expanduser().resolve(),
-                shop=Path(environ.get("PROPENSITY_SHOP", BUNDLED_SHOPS / "complete_journey")).expanduser(),
+                home=_path(environ, "PROPENSITY_HOME", ".propensity").resolve(),
+                shop=_path(environ, "PROPENSITY_SHOP", str(BUNDLED_SHOPS / "complete_journey")),
                 as_of=parse_moment(environ["PROPENSITY_AS_OF"]) if environ.get("PROPENSITY_AS_OF") else None,
                 api_keys=_keys(environ.get("PROPENSITY_API_KEYS", "")),
-                keys=Path(environ["PROPENSITY_KEYS"])
-                .expanduser()
-                .absolute()  # a link is followed as it changes
+                keys=_path(environ, "PROPENSITY_KEYS", "").absolute()  # a link is followed as it changes
                 if environ.get("PROPENSITY_KEYS")
                 else None,
                 host=environ.get("PROPENSITY_HOST", "127.0.0.1"),
@@ -159,6 +157,14 @@ class Settings:
     def now(self) -> datetime:
         """The moment that "now" means here: `as_of` for a log of the past, else the clock."""
         return self.as_of or clock()
+
+
+def _path(environ: Mapping[str, str], name: str, default: str) -> Path:
+    text = environ.get(name, default)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # of ~name, whom the machine does not know
+        raise SettingsError(f"{name} is {text!r}: there is no such user; write the path in full") from None
 
 
 def _port(text: str) -> int:

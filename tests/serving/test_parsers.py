@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from running import settings_of
 from tiny import TINY_MOMENT, tiny_model, tiny_rows
@@ -185,5 +185,8 @@ def test_a_moment_is_read_or_refused(text: str) -> None:
         st.one_of(st.text(st.characters(exclude_characters="\0"), max_size=20), st.sampled_from(ODD_URLS)),
     )
 )
+@example({"PROPENSITY_HOME": "~nobody-of-this-name"})
+@example({"PROPENSITY_SHOP": "~nobody-of-this-name"})
+@example({"PROPENSITY_KEYS": "~nobody-of-this-name/keys.json"})
 def test_an_environment_is_read_or_refused(environ: dict[str, str]) -> None:
     told(lambda: Settings.from_env(environ))
