@@ -2,77 +2,26 @@
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from msgspec import Struct
-from running import Running, running, settings_of
+from running import Running
+from sandboxed import client, home, key, key_of_jobs, service, visit  # noqa: F401
 from test_openapi import answer_of
 
-from features.moments import DAY, parse_moment
-from features.settings import BUNDLED_SHOPS, Settings
-from serving.api import ROUTES, Answered, Identity, NoScore, Score
+from features.settings import Settings
+from serving.api import ROUTES, Answered, NoScore, Score
 from serving.client import Client, ProblemError
-from serving.customer_types import CustomerAnswer, Health, LastDecision, NoValue, Value
+from serving.customer_types import Value
 from serving.jobs import MOST_JOBS
 from serving.keys import Keys
-from serving.known import CASES, CONTACTS, WARNINGS
-from serving.sandbox_customers import CUSTOMERS, FAULTS, Example
+from serving.sandbox_customers import CUSTOMERS, FAULTS
 from serving.sandbox_ledger import SandboxLedger
-from serving.sandbox_profile import figures_of
 from serving.segment_tables import TABLES
 
-SCENARIO = """
-from serving.scenarios import Scenario
-WORDS = Words("Win back", "唤回")
-SCENARIOS = [Scenario(name="win_back", words=WORDS, when="tenure >= 0", due_days=7, actions=("campaign_a",))]
-"""
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Nothing is built or released: a journey can be begun before the first model is, and in the first week
-    of the shop's policy."""
-    folder = tmp_path_factory.mktemp("sandbox")
-    shutil.copytree(BUNDLED_SHOPS / "complete_journey", folder / "shop")
-    declared = folder / "shop" / "shop.toml"
-    declared.write_text(
-        declared.read_text("utf-8").replace("from = 2017-01-01", "from = 2017-12-01"), "utf-8"
-    )
-    with (folder / "shop" / "shop.py").open("a", encoding="utf-8") as file:
-        file.write(SCENARIO)
-    return replace(settings_of(folder / "home"), shop=folder / "shop")
-
-
-@pytest.fixture(scope="module")
-def key(home: Settings) -> str:
-    secret, _ = Keys(home).add("builder", ["admin"], test=True)
-    return secret
-
-
-@pytest.fixture(scope="module")
-def key_of_jobs(home: Settings) -> str:
-    """Of another builder."""
-    secret, _ = Keys(home).add("jobs", ["score"], test=True)
-    return secret
-
-
-@pytest.fixture(scope="module")
-def service(home: Settings, key: str, key_of_jobs: str) -> Iterator[Running]:
-    with running(home, watched=True) as service:
-        service.client.headers["authorization"] = f"Bearer {key}"
-        yield service
-
-
-@pytest.fixture(scope="module")
-def client(service: Running, key: str) -> Iterator[Client]:
-    with Client(str(service.client.base_url), key, tries=1) as client:
-        yield client
+# ruff: noqa: F811 (fixtures of another module are arguments)
 
 
 def content(home: Path) -> dict[str, str]:
@@ -95,124 +44,6 @@ def test_there_is_a_customer_for_every_stage(service: Running) -> None:
         answer_of("/v1/customers/{id}", "get").validate(answer.json())
         stages[answer.json()["segments"]["stage"]["segment"]["name"]] = id
     assert set(stages) == {label.name for label in TABLES["stage"].labels}
-
-
-def test_every_field_of_the_profile_is_filled_of_somebody(client: Client) -> None:
-    """Else the part of a page that shows it is first seen with a real customer on it."""
-    pages = [client.customer(id) for id in (*CUSTOMERS, "test-unsegmented", "test-undecided")]
-    assert set(declared(CustomerAnswer)) - {path for page in pages for path in filled(page)} == set()
-    figures = {fact.feature for page in pages for fact in (*page.contacts, *page.cases)}
-    assert set(CONTACTS) | set(CASES) <= figures
-    warned = {
-        fact.feature for page in pages if isinstance(page.health, Health) for fact in page.health.warnings
-    }
-    assert warned == set(WARNINGS)
-
-
-def declared(of: Any, path: str = "") -> Iterator[str]:
-    """Every field that an answer of that type may have, and of what is in it."""
-    if isinstance(of, type) and issubclass(of, Struct):
-        for name, inner in get_type_hints(of).items():
-            at = f"{path}.{of.__name__}.{name}"
-            yield at
-            yield from declared(inner, at)
-    for inner in get_args(of):
-        yield from declared(inner, path)
-
-
-def filled(value: Any, path: str = "") -> Iterator[str]:
-    """Those of them that say something."""
-    if isinstance(value, Struct):
-        for name in value.__struct_fields__:
-            at, inner = f"{path}.{type(value).__name__}.{name}", getattr(value, name)
-            if inner not in (None, [], ""):
-                yield at
-                yield from filled(inner, at)
-    if isinstance(value, list):
-        for inner in value:
-            yield from filled(inner, path)
-
-
-def test_no_figure_of_a_page_contradicts_another(client: Client) -> None:
-    """Else who builds the page takes a slip of ours for what a customer can be like."""
-    contradicted = {}
-    for id, example in CUSTOMERS.items():
-        page = client.customer(id)
-        assert called(example) == tuple(getattr(example, kind) for kind in TABLES), id
-        if isinstance(page.value, NoValue):
-            assert example.row["orders_365d"] == 0
-            continue
-        value, known_at = page.value, parse_moment(page.known_at)
-        assert value.orders >= value.order_chance
-        assert 0 < value.order_chance <= 1
-        assert value.profit.p10 <= value.profit.p50 <= value.profit.p90
-        assert (value.profit.p50 > 0) == (value.order_chance > 0.5) == (value.next_order_date is not None)
-        contradicted[id] = value.contradicted_by
-        soon = (known_at + 28 * DAY).date().isoformat() >= (value.next_order_date or "9999")
-        for score in page.scores:
-            if isinstance(score, Score):
-                orders = score.probability if score.target == "repurchase_28d" else 1 - score.probability
-                assert ((orders >= 0.5) != soon) == (score.target in value.contradicted_by), id
-    for place, figure in enumerate(("days_since_order", "order_days_365d", "spend_365d")):
-        fifths = sorted({(one.row[figure], one.rfm[place]) for one in CUSTOMERS.values() if one.tier})
-        assert [of for _, of in fifths] == sorted((of for _, of in fifths), reverse=place == 0), figure
-        assert len(fifths) == len(dict(fifths)), f"one {figure} lies in two fifths"
-    assert {id for id, of in contradicted.items() if of} == {"test-complaint"}
-    assert contradicted["test-complaint"] == ["churn_28d", "repurchase_28d"]
-
-
-def test_an_id_that_became_hers_is_answered_as_hers(client: Client) -> None:
-    """Else a journey that keeps the old id is first answered under another one in earnest."""
-    assert client.customer("test-canonical").merged == ["test-merged"]
-    old = client.customer("test-merged")
-    assert (old.customer_id, old.merged) == ("test-canonical", ["test-merged"])
-    assert client.customer(Identity(**CRM)).customer_id == "test-canonical"
-    assert client.scores(["test-merged"]).results[0].customer_id == "test-canonical"
-    assert client.decide("test-merged", "of the old id").customer_id == "test-canonical"
-    of = client.events([visit("test-merged"), visit("test-merged") | {"id": "v", "customer": CRM}]).results
-    assert [one.customer_id for one in of] == ["test-canonical"] * 2  # type: ignore[union-attr]
-
-
-CRM = {"source": "crm", "id": "test-merged"}
-
-
-def test_the_page_tells_the_last_decision_and_what_came_of_it(client: Client) -> None:
-    """Else the part of the page where a journey's own doing shows is empty until it runs in earnest."""
-    page = client.customer("test-decided")
-    past = page.decision
-    assert isinstance(past, LastDecision)
-    assert client.customer("test-decided").decision == past
-    assert (past.status, past.scenario) == ("delivered", "win_back")
-    days = {fact.feature: fact.value for fact in page.contacts}
-    known_at = parse_moment(page.known_at)
-    assert parse_moment(past.as_of) == known_at - days["days_since_contact"] * DAY
-    (order,) = past.outcomes
-    assert parse_moment(order.at) == known_at - days["days_since_answer"] * DAY
-    assert client.may_send(past.decision_id).reason == "sent"
-    assert client.customer("test-not-due").decision is None
-    for number in range(5):  # the last, whatever its id
-        taken = client.decide("test-not-due", f"on a page {number}")
-        told = client.customer("test-not-due").decision
-        assert isinstance(told, LastDecision)
-        assert (told.decision_id, told.status) == (taken.decision_id, "decided")
-    report = {"source": "p", "id": "1", "decision_id": taken.decision_id, "at": taken.as_of}
-    client.deliveries([report | {"status": "sent"}])
-    client.outcomes([report | {"type": "order", "value": 20.0}])
-    told = client.customer("test-not-due").decision
-    assert isinstance(told, LastDecision)
-    assert (told.status, told.cost, [of.value for of in told.outcomes]) == (
-        "sent",
-        told.expected_cost,
-        [20.0],
-    )
-    client.decide("test-decided", "a newer one")
-    assert client.customer("test-decided").decision.status == "decided"  # type: ignore[union-attr]
-
-
-def called(example: Example) -> tuple[str | None, ...]:
-    """What the rules of segments make of the figures."""
-    places = {kind: table.first(figures_of(example), 1)[0] for kind, table in TABLES.items()}
-    return tuple(None if at < 0 else TABLES[kind].entries[at].gives for kind, at in places.items())
 
 
 def test_scores_are_the_same_every_time_and_fit_the_document(service: Running, client: Client) -> None:
@@ -519,13 +350,6 @@ def test_what_is_told_is_read_and_kept_nowhere(service: Running, client: Client,
     assert client.erase("test-use").status == "erased"
     assert client.customer("test-use").customer_id == "test-use"
     assert content(home.home) == before
-
-
-def visit(customer: str) -> dict[str, Any]:
-    return {
-        "type": "visit", "source": "web", "id": f"of {customer}", "customer": customer, "channel": "web",
-        "at": "2017-12-01T00:00:00Z",
-    }  # fmt: skip
 
 
 def decided(client: Client) -> Any:
