@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from features.errors import PropensityError
+from features.errors import PropensityError, UsageError
 
 NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises of bytes that are no JSON of the shape: it says all three ways."""
@@ -37,6 +37,16 @@ _SAID = {
     "No space left on device": _FULL, "database or disk is full": _FULL, "Disk quota exceeded": _QUOTA,
     "Read-only file system": _CLOSED, "attempt to write a readonly database": _CLOSED,
 }  # fmt: skip
+
+
+def expanded(path: str | Path) -> Path:
+    """With the user's folder for ~. UsageError for ~name, if the machine does not know whom."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{str(path)!r} is of a user whom this machine does not know: write the path in full"
+        ) from None
 
 
 def refused(error: Exception, path: Path) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from features.errors import SettingsError, UsageError
+from features.files import expanded
 from features.moments import parse_moment
 
 BUNDLED_SHOPS = Path(__file__).parent / "shops"
@@ -160,11 +161,10 @@ class Settings:
 
 
 def _path(environ: Mapping[str, str], name: str, default: str) -> Path:
-    text = environ.get(name, default)
     try:
-        return Path(text).expanduser()
-    except RuntimeError:  # of ~name, whom the machine does not know
-        raise SettingsError(f"{name} is {text!r}: there is no such user; write the path in full") from None
+        return expanded(environ.get(name, default))
+    except UsageError as error:
+        raise SettingsError(f"{name}: {error}") from None
 
 
 def _port(text: str) -> int:

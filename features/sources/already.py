@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import PropensityError, UsageError
+from features.files import expanded
 from features.shop import Shop
 from features.sources.found import ids
 from features.sources.mapping import declaration
@@ -66,7 +67,7 @@ def owner_of(paths: Iterable[Path], read: Mapping[Path, str]) -> str | None:
 
 def below(patterns: Iterable[str], folder: Path, shop: Shop, name: str) -> list[str]:
     """Patterns below a folder, as they are written in a mapping whose files lie elsewhere."""
-    given = Path(shop.mappings[name].get("folder", ".")).expanduser()
+    given = expanded(shop.mappings[name].get("folder", "."))
     root = (given if given.is_absolute() else shop.folder / given).resolve()
     whole = [folder / pattern for pattern in patterns]
     return [str(path.relative_to(root) if path.is_relative_to(root) else path) for path in whole]

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
+from features.files import expanded
 from features.shop import Shop
 from features.sources.bounds import Bounds, last_of
 from features.sources.declared import Match, Reading
@@ -85,7 +85,7 @@ def zone_of(reading: Reading, record: str) -> str:
 
 
 def _of_it(reading: Reading, file: str) -> str:
-    globs = (Path(pattern).expanduser() for pattern in reading.patterns)
+    globs = (expanded(pattern) for pattern in reading.patterns)
     names = (str(glob.relative_to(glob.anchor) if glob.is_absolute() else glob) for glob in globs)
     return f"({' OR '.join(f'{file} GLOB {literal(name)}' for name in names)})"
 

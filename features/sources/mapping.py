@@ -28,6 +28,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from features.errors import PropensityError, SettingsError, SourceError
+from features.files import expanded
 from features.shop import Shop
 from features.sources import Source
 from features.sources.checking import check_columns, check_required
@@ -126,8 +127,8 @@ def problems(shop: Shop, name: str) -> tuple[list[str], int]:
 def _opened(shop: Shop, name: str, folder: Path | None) -> tuple[Entry, Path, Habits, str]:
     """The entry of a mapping, where its files lie, what holds for all its readings, and its prefix."""
     entry = Entry(f"{shop.folder / 'shop.toml'}: mapping.{name}", shop.mappings[name])
-    given = Path(entry.take("folder", "text", "."))
-    root = folder or (given.expanduser() if given.expanduser().is_absolute() else shop.folder / given)
+    given = expanded(entry.take("folder", "text", "."))
+    root = folder or (given if given.is_absolute() else shop.folder / given)
     habits = read_habits(entry, Habits(shop.zone.key, None, ".", shop.currency, "end", NULLS))
     return entry, root, habits, entry.take("customer_prefix", "text", "")
 
@@ -262,7 +263,7 @@ def _found(
     """Files in the order of their names, so that a later day's file only adds at the end."""
     found: dict[str, Path] = {}
     for pattern in patterns:
-        given = Path(pattern).expanduser()
+        given = expanded(pattern)
         base = Path(given.anchor) if given.is_absolute() else root
         matches = sorted(
             p

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from dirty import LINES, ORDERS, bring_in, write_shop
 
-from features.errors import PropensityError, SettingsError, SourceError
+from features.errors import PropensityError, SettingsError, SourceError, UsageError
 from features.moments import parse_moment
 from features.shop import Shop
 from features.sources import open_source
@@ -368,3 +368,16 @@ def test_files_that_systems_hide_are_not_read(tmp_path: Path) -> None:
     mapping = ORDERS.format(more="").replace('"orders*"', '"*.csv"')
     files = {"orders.csv": "no,who,when,paid\n1,a,2024-01-01,5\n", "._orders.csv": "\x00\x05"}
     assert bring_in(write_shop(tmp_path, mapping, files)).fates("orders") == {"accepted": 1}
+
+
+@pytest.mark.parametrize("where", ['folder = "~nobody-of-this-name"', 'files = "~nobody-of-this-name/o*"'])
+def test_a_folder_of_a_user_whom_nobody_knows_is_told(tmp_path: Path, where: str) -> None:
+    """Else a typo behind ~ ends in a traceback."""
+    mapping = ORDERS.format(more="")
+    if where.startswith("folder"):
+        mapping = mapping.replace("[mapping.web]", f"[mapping.web]\n{where}", 1)
+    else:
+        mapping = mapping.replace('files = "orders*"', where)
+    made = write_shop(tmp_path, mapping, {"orders.csv": "no,who,when,paid\n1,a,2024-01-01T10:00:00Z,5\n"})
+    with pytest.raises(UsageError, match="of a user whom this machine does not know"):
+        bring_in(made)
