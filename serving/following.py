@@ -6,18 +6,17 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from features.errors import PropensityError, ReleaseCorrupt
 from features.settings import Settings
-from serving import folders, kinds
+from serving import kinds
+from serving.intact import SETTLED_NS, Intact
 from serving.models import Model
 from serving.releases import Release, current, folder_of, folders_of, load, names, pointer_of
 from serving.unfollowed import Followed, Unfollowed
 
 _log = logging.getLogger("propensity.releases")
 AT_ONCE = 0.001  # seconds: one request asks for a release several times, and looks at its pointer once
-SETTLED_NS = 1_000_000_000
 
 
 class Releases:
@@ -33,7 +32,7 @@ class Releases:
         self._pointers: dict[str, str] = {}  # paths take longer to put together than to look at
         self._folder = str(settings.home / "releases")
         self._listed: tuple[int, list[str]] | None = None  # when the folder was changed, and what it holds
-        self._store = Followed(settings)
+        self._store, self._intact = Followed(settings), Intact()
         self._lock = threading.Lock()
 
     @property
@@ -51,22 +50,17 @@ class Releases:
         """Why the files of the release that serves, from memory, are not what was loaded: it would not load
         again. None if they are, or if nothing serves.
 
-        They are read again only once they look otherwise. For one thread at a time; no score waits for it.
+        For one thread at a time; no score waits for it.
         """
         followed = self._followed.get(name)
         if followed is None or not followed.releases:
             return None
         version = followed.releases[0].version
-        folder = folder_of(self._settings, name, version)
-        files = _look_of(folder)
-        if followed.files != (version, files):
-            found = _changed(folder)
-            if found is not None and str(found) != str(followed.damage):
-                _log.error("release %s %s stays in force here, from memory: %s", name, version, found)
-            newest = max((changed for _, _, _, *times in files for changed in times), default=0)
-            settled = time.time_ns() - newest > SETTLED_NS  # what is younger may change and look the same
-            followed.files, followed.damage = (version, files) if settled else None, found
-        return followed.damage
+        found = self._intact.damage(folder_of(self._settings, name, version))
+        if found is not None and str(found) != str(followed.damage):
+            _log.error("release %s %s stays in force here, from memory: %s", name, version, found)
+        followed.damage = found
+        return found
 
     def get(self, name: str) -> Release:
         """The release in force; if that is broken, the one before it. ReleaseError if there is none."""
@@ -165,31 +159,5 @@ class _Followed:
         self.looked = -AT_ONCE
         self.releases: tuple[Release, ...] = ()
         self.error: PropensityError | None = None
-        self.files: tuple[str, _Look] | None = None  # of which version, as `damage` saw them last
-        self.damage: ReleaseCorrupt | None = None
+        self.damage: ReleaseCorrupt | None = None  # as it was found last
         self.lock = threading.Lock()
-
-
-_Look = tuple[tuple[str, int, int, int, int], ...]
-
-
-def _look_of(folder: Path) -> _Look:
-    """Of each file what changes with what it holds: name, size, which it is, and when it was changed."""
-    try:
-        with os.scandir(folder) as found:
-            stats = sorted((entry.name, entry.stat()) for entry in found)
-    except OSError:  # gone, all or one of them: whoever reads them says so
-        return ()
-    return tuple((name, of.st_size, of.st_ino, of.st_mtime_ns, of.st_ctime_ns) for name, of in stats)
-
-
-def _changed(folder: Path) -> ReleaseCorrupt | None:
-    """Why a folder is not what was signed, if it is not."""
-    try:
-        folders.verify(folder)
-    except ReleaseCorrupt as error:
-        return error
-    except (OSError, ValueError) as error:  # no sums, or none that can be read
-        told = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-        return ReleaseCorrupt(f"{folder} cannot be read: {told}. Promote the version again")
-    return None

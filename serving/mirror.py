@@ -3,11 +3,11 @@
     URL/<name>/<version>/...  a model's folder, its SHA256SUMS last; never changed
     URL/<name>/CURRENT        the version in force, replaced after that
 
-Whoever promotes writes there, too. A service that is told of the store fetches what it lacks into its own
-home, verifies it as any release, and follows within EVERY seconds. What cannot be fetched, or is not what was
-signed, changes nothing: the service goes on with what it has, its log says why, and so do its probe, metrics
-and scores (`unfollowed`). URL is of any store that fsspec knows: a folder, s3://, gs://, abfs:// ..., each by
-a package of its own, with credentials of its own.
+Whoever promotes writes there, too. A service that is told of the store fetches what its own home lacks, or
+has in force and damaged, verifies it as any release, and follows within EVERY seconds. What cannot be
+fetched, or is not what was signed, changes nothing: the service goes on with what it has, its log says why,
+and so do its probe, metrics and scores (`unfollowed`). URL is of any store that fsspec knows: a folder,
+s3://, gs://, abfs:// ..., each by a package of its own, with credentials of its own.
 """
 
 import logging
@@ -22,6 +22,7 @@ from features.errors import PropensityError, ReleaseError
 from features.settings import Settings
 from serving import kinds, releases, unfollowed
 from serving.folders import SUMS
+from serving.intact import Intact
 from serving.unfollowed import Unfollowed
 
 EVERY = 5.0  # seconds between two looks: one listing and a few bytes a model
@@ -127,10 +128,13 @@ def pull(settings: Settings) -> list[str]:
     return looked.changed
 
 
-def look(settings: Settings) -> Looked:
+def look(settings: Settings, intact: Intact | None = None) -> Looked:
     """As `pull`, with every name that could not be made so, which the home keeps for who answers from it.
-    Away if the store cannot be listed."""
+
+    What is in force here and was damaged since is fetched anew. intact: of who looks again and again. Away if
+    the store cannot be listed."""
     assert settings.releases is not None
+    intact = intact or Intact()
     changed, refused = [], dict[str, Unfollowed]()
     with _asking():
         files, root = _store(settings.releases)
@@ -141,7 +145,7 @@ def look(settings: Settings) -> Looked:
         name = PurePosixPath(pointer).parent.name
         if not releases.SEGMENT.fullmatch(name):
             continue
-        found = _take(settings, files, root, name)
+        found = _take(settings, files, root, name, intact)
         if isinstance(found, Unfollowed):
             refused[name] = found
         elif found:
@@ -151,8 +155,8 @@ def look(settings: Settings) -> Looked:
     return Looked(changed, refused, there)
 
 
-def _take(settings: Settings, files: Any, root: str, name: str) -> bool | Unfollowed:
-    """Whether another version came into force here; or which could not, and why."""
+def _take(settings: Settings, files: Any, root: str, name: str, intact: Intact) -> bool | Unfollowed:
+    """Whether another version came into force here, or the same anew; or which could not, and why."""
     version, scratch, card = None, "", kinds.Said()
     try:
         with _asking():
@@ -160,7 +164,8 @@ def _take(settings: Settings, files: Any, root: str, name: str) -> bool | Unfoll
         version = said if releases.SEGMENT.fullmatch(said) else None
         if version is None:
             raise ReleaseError("its CURRENT names no version")
-        if releases.serves(settings, name, version):
+        folder = releases.folder_of(settings, name, version)
+        if releases.serves(settings, name, version) and intact.damage(folder) is None:
             return False
         with TemporaryDirectory(prefix=".fetching-", dir=_made(settings.home)) as scratch:
             try:
@@ -211,6 +216,7 @@ class Mirror:
         self._thread = threading.Thread(target=self._keep, name="propensity-mirror", daemon=True)
         self._said: dict[str, str] = {}  # of what -> what was wrong with it last
         self._read = settings.releases is None
+        self._intact = Intact()
 
     def has_read(self) -> bool:
         """Whether the store was read once since the start, or there is none to read."""
@@ -234,7 +240,7 @@ class Mirror:
 
     def _look(self) -> None:
         try:
-            looked = look(self._settings)
+            looked = look(self._settings, self._intact)
         except (PropensityError, OSError) as error:  # what we have stays in force
             self._say({"": _why(error), **{name: said for name, said in self._said.items() if name}})
             return

@@ -182,6 +182,31 @@ def test_what_is_damaged_in_the_store_is_told_by_a_host_that_has_none_and_mended
             assert f'propensity_release_refused{{model="{name}"}} 0.0' in metrics
 
 
+@pytest.mark.parametrize("harm", ["changed", "removed", "all"])
+def test_what_is_damaged_on_a_host_that_follows_the_store_is_fetched_anew(
+    two: tuple[Settings, Settings, Path], harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it is told to promote again, which changes nothing here, and its next restart has no model."""
+    _, here, store = two
+    mirror.pull(here)
+    folder = releases.folder_of(here, "churn_28d", "1")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with running(here, watched=True, PROPENSITY_RELEASES=str(store)) as service:
+        if harm == "changed":
+            (folder / "booster-0.txt").write_text("nothing")
+        elif harm == "removed":
+            (folder / "booster-0.txt").unlink()
+        else:
+            shutil.rmtree(folder)
+        assert until(lambda: {path.name: path.read_bytes() for path in folder.glob("*")} == before)
+        assert until(lambda: service.client.get("/readyz").json()["refused"] == [])
+        assert version_of(service) == "1"
+        assert "release of churn_28d followed from the store" in service.log
+    fetched = list[str]()
+    monkeypatch.setattr(releases, "publish", lambda *of, **by: fetched.append(of[2]))
+    assert mirror.pull(here) == fetched == [], "looked at again, nothing is fetched"
+
+
 @pytest.mark.parametrize("harm", ["changed", "removed", "added", "pointer", "all"])
 def test_what_is_in_the_store_is_made_as_it_is_here_by_putting_it_there_again(
     two: tuple[Settings, Settings, Path], harm: str
