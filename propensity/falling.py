@@ -25,7 +25,7 @@ from features.definitions import catalogue as feature_catalogue
 from features.errors import UsageError
 from features.files import locked, write_atomically
 from features.log import Log
-from features.moments import DAY, iso, to_us
+from features.moments import DAY, from_us, iso, to_us
 from features.online import PRESENT, Published
 from features.settings import Settings
 from propensity.pushed import push_due
@@ -137,7 +137,10 @@ def find(context: DecisionContext, scenarios: Mapping[str, Scenario], progress: 
         here = np.flatnonzero(rows.status == PRESENT)
         there = [some[place] for place in here.tolist()]
         days = (to_us(found.as_of) - rows.known_at[here]) / (DAY.total_seconds() * 1e6)
-        said = [context.standings.complaints(told[id], published) if id in told else 0 for id in there]
+        said = [
+            context.standings.complaints(told[id], published, from_us(moment)) if id in told else 0
+            for id, moment in zip(there, rows.known_at[here].tolist(), strict=True)
+        ]
         values = given.values(rows.matrix[here], days, said, [scenarios[name] for name in found.who])
         for name, holding in found.who.items():
             due_now = scenarios[name].holds(values, *given.of(scenarios[name], there))

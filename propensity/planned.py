@@ -196,7 +196,7 @@ def everybody(
         for place, p, effect, optout, life in each:
             who, known_at = some[place], from_us(int(rows.known_at[place]))
             standing = context.standings.standing(
-                told.get(who, Told([], ("", 0))), published, rows.consents(place)
+                told.get(who, Told([], ("", 0))), published, rows.consents(place), known_at
             )
             inputs.append(
                 Inputs(

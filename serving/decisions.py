@@ -100,8 +100,9 @@ def _require_due(context: DecisionContext, found: "_Found") -> None:
         return
     scenario, n, why = context.scenarios[name], np.zeros(1), "`propensity due` tells who is"
     if scenario.anniversary is None and scenario.segment is None:
-        days = np.array([(at - from_us(found.rows.known_at[0])) / DAY])
-        said = context.standings.standing(found.told, found.published, found.rows.consents(0))
+        known_at = from_us(found.rows.known_at[0])
+        days = np.array([(at - known_at) / DAY])
+        said = context.standings.standing(found.told, found.published, found.rows.consents(0), known_at)
         row = with_complaints({f: np.array([value]) for f, value in found.row.items()}, [said])
         values = {f: aged(context.features.get(f), row.get(f, n + math.nan), days) for f in scenario.inputs}
         if scenario.holds(values, n, n)[0]:
@@ -161,7 +162,7 @@ class _Found:
             seed=secrets.randbits(63),
             scenario=request.scenario,
             context=request.context,
-            standing=context.standings.standing(told, self.published, self.rows.consents(0)),
+            standing=context.standings.standing(told, self.published, self.rows.consents(0), known_at),
             effects=self.effects,
             effects_model=None if shown is None else f"{shown.name}@{shown.version}",
             optouts=self.optouts,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.inbox import Inbox
 from features.log import Log
+from features.moments import from_us
 from features.online import PRESENT
 from features.settings import Settings
 from serving.actions import Action
@@ -92,7 +93,8 @@ def everyone_allows(context: DecisionContext, rules: Rules, action: Action) -> b
         return None
     nothing = Told([], ("", 0))
     return all(
-        _allows(rules, action, context.standings.standing(nothing, published, said)) for said, _ in others
+        _allows(rules, action, context.standings.standing(nothing, published, said, published.moment))
+        for said, _ in others
     ) and all_allow(context, rules, action, sorted(news), published_only=True)
 
 
@@ -115,7 +117,8 @@ def all_allow(
                     continue
                 return False
             mine = told.get(who, Told([], ("", 0)))
-            said = context.standings.standing(mine, published, rows.consents(place))
+            known_at = from_us(int(rows.known_at[place]))
+            said = context.standings.standing(mine, published, rows.consents(place), known_at)
             if not _allows(rules, action, said):
                 return False
     return True

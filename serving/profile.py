@@ -7,10 +7,10 @@ from typing import Any
 
 from features.complaints import OPEN_COMPLAINTS
 from features.errors import PropensityError
-from features.moments import iso
+from features.moments import iso, parse_moment
 from features.online import Published
 from serving import known, score_store, segmentation, value, value_scores
-from serving.api import Customer, Failure, NoScore, Score
+from serving.api import Answered, Customer, Failure, NoScore, Score
 from serving.cards import ModelCard
 from serving.customer_types import (
     CustomerAnswer,
@@ -61,16 +61,18 @@ class Profiles:
             segments=_segments(scorer, published, id),
             health=known.health(scorer, found.scores, row, declared),
             contacts=known.facts(known.CONTACTS, row, declared),
-            cases=known.facts(known.CASES, self._with_complaints(published, id, row), declared),
+            cases=known.facts(known.CASES, self._with_complaints(published, found, row), declared),
             tags=known.tagged(row, declared),
             decision=self._decision(id, now),
             merged=self._merges.of(published, id),
         )
 
-    def _with_complaints(self, published: Published, id: str, row: dict[str, float]) -> Mapping[str, float]:
+    def _with_complaints(
+        self, published: Published, found: Answered, row: dict[str, float]
+    ) -> Mapping[str, float]:
         """Her figures with the complaints that they do not know, as decisions count them."""
-        told = self._standings.told(id)
-        more = self._standings.complaints(told, published)
+        told = self._standings.told(found.customer_id)
+        more = self._standings.complaints(told, published, parse_moment(found.known_at))
         if not more:
             return row
         known = row.get(OPEN_COMPLAINTS, math.nan)

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from features.complaints import OPEN_COMPLAINTS
 from features.errors import CustomerErased
-from features.moments import iso, parse_moment
+from features.moments import from_us, iso, parse_moment
 from features.online import PRESENT
 from features.words import Words
 from serving.actions import Action
@@ -238,7 +238,8 @@ def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime
     if rows.status[0] != PRESENT:
         return Bound("unknown_customer", Night())
     row = by_name(published.features, rows.matrix)
-    said = context.standings.standing(told, published, rows.consents(0))
+    known_at = from_us(rows.known_at[0])
+    said = context.standings.standing(told, published, rows.consents(0), known_at)
     return Bound(_said(rules, action, said, row), night_of(rules, row, action.purpose))
 
 

@@ -99,18 +99,19 @@ class Standings:
         """Who said anything of consents since what is published. Ask before that is read: see `told`."""
         return self.inbox.tellers("consents", self._taken_by(published), published.moment)
 
-    def standing(self, told: Told, published: Published, consents: Consents) -> Standing:
-        """What binds a decision about her. consents: as published and overlaid."""
+    def standing(self, told: Told, published: Published, consents: Consents, known_at: datetime) -> Standing:
+        """What binds a decision about her. consents: as published and overlaid; known_at: the moment of the
+        row that has them."""
         said: dict[str, dict[str, bool]] = {}
         for (channel, purpose), given in sorted(consents.items()):
             if (channel, purpose) == COMPLAINED:
                 continue
             said.setdefault(channel, {})[purpose] = given
-        new, unseen = self._news(told, published)
+        new, unseen = self._news(told, published, known_at)
         for channel, purpose in _withdrawn(unseen):
             said.setdefault(channel, {})[purpose] = False
 
-        complaints = self.complaints(told, published)
+        complaints = self.complaints(told, published, known_at)
         if not any(row.table == "cases" for row in told.rows):  # of a host without her inbox
             complaints += bool(consents.get(COMPLAINED))
         # A publication whose log has no such table knows none of these, overlaid or not.
@@ -127,17 +128,20 @@ class Standings:
             received=tuple(contacts),
         )
 
-    def complaints(self, told: Told, published: Published) -> int:
-        """How many she opened, and did not close, that what is published of her does not know."""
-        new, unseen = self._news(told, published)
+    def complaints(self, told: Told, published: Published, known_at: datetime) -> int:
+        """How many she opened, and did not close, that her row, of that moment, does not know."""
+        new, unseen = self._news(told, published, known_at)
         return len(open_of(unseen if OPEN_COMPLAINTS in published.features else new))
 
-    def _news(self, told: Told, published: Published) -> tuple[list[Kept], list[Kept]]:
-        """Rows that the publication's log does not have, and of these those that her overlay has neither."""
+    def _news(self, told: Told, published: Published, known_at: datetime) -> tuple[list[Kept], list[Kept]]:
+        """Rows that the publication's log does not have, and of these those that her overlay has neither.
+
+        Nor has it what came after its moment: then the store lost the one that was written last.
+        """
         taken = self._taken_by(published) if told.rows else 0
         new = [row for row in told.rows if row.number > taken or row.known_at > published.moment]
         last = told.overlaid[1] if told.overlaid[0] == published.key else 0
-        return new, [row for row in new if row.number > last]
+        return new, [row for row in new if row.number > last or row.known_at > known_at]
 
     def _taken_by(self, published: Published) -> int:
         """Number of the last event that the log of that publication has."""

@@ -22,7 +22,7 @@ import pytest
 from logs import TODAY, empty_shop, real_data
 from numpy.typing import NDArray
 from running import Running, release, running
-from servers import RedisServer
+from servers import RedisServer, redis_server
 
 from features import duck, fresh, online
 from features.compute.builds import Build
@@ -460,6 +460,28 @@ def test_after_redis_lost_all_the_same_publication_is_overlaid_anew(
         until(lambda: overlay.step() > 0)
         np.testing.assert_array_equal(row(settings, [customer]), first)
         assert inbox.overlaid(customer) == (now.key, inbox.last())
+
+
+def test_what_redis_lost_in_a_crash_is_overlaid_anew(world: World, tmp_path: Path) -> None:
+    """It comes back as it was minutes ago, with the same publication; her order would be unknown all day."""
+    customer, other = world.late[3:5]
+    with redis_server(tmp_path) as server, server.client() as client:
+        settings = replace(copied(world, tmp_path), online=server.url)
+        online.publish(settings, Build.open(settings), TODAY)
+        overlay = fresh.Overlay(settings)
+        tell(settings, [order("o1", other)])
+        until(lambda: overlay.step() > 0)
+        client.save()
+        tell(settings, [order("o2", customer)])
+        until(lambda: overlay.step() > 0)
+        first = row(settings, [customer, other])
+        server.stop()
+        server.start()
+        assert not np.array_equal(row(settings, [customer, other]), first, equal_nan=True)
+        until(lambda: overlay.step() > 0)
+        np.testing.assert_array_equal(row(settings, [customer, other]), first)
+        time.sleep(1.5 * fresh.CHECK)
+        assert overlay.step() == 0, "once"
 
 
 def test_what_the_log_has_already_is_not_counted_again(world: World, tmp_path: Path) -> None:

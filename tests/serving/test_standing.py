@@ -1,6 +1,7 @@
 """What a customer says binds the very next decision, whether or not anything else runs."""
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -111,6 +112,42 @@ def test_a_withdrawn_consent_binds_the_next_decision(settings: Settings) -> None
     assert answer.used.consent["mail"] is False
     assert answer.used.recorded_consent == {"mail": {"marketing": False}}
     assert rejected(decided(settings, "c2"))["campaign_a"] is None
+
+
+def overlays(settings: Settings) -> list[Any]:
+    """The fresh rows that the store has."""
+    with closing(sqlite3.connect(settings.home / "online" / "rows.sqlite")) as db:
+        return db.execute("select * from overlays").fetchall()
+
+
+def restore(settings: Settings, overlays: list[Any]) -> None:
+    """As a store that crashed and came back as it was before."""
+    with closing(sqlite3.connect(settings.home / "online" / "rows.sqlite")) as db, db:
+        db.execute("delete from overlays")
+        db.executemany("insert into overlays values (?, ?, ?, ?)", overlays)
+
+
+@pytest.mark.parametrize("reason", ["no_consent", "open_complaint"])
+def test_what_she_said_binds_also_where_the_store_lost_the_row_that_had_it(
+    settings: Settings, reason: str
+) -> None:
+    """Who said no an hour ago must not get a letter because Redis crashed."""
+    said = {
+        "no_consent": {"type": "consent", "channel": "mail", "purpose": "marketing", "status": "withdrawn"},
+        "open_complaint": {"type": "case", "case_id": "k1", "kind": "complaint", "change": "opened"},
+    }
+    now = settings.now()
+    before, settings = (replace(settings, as_of=now + hours * DAY / 24) for hours in (1, 2))
+    tell(before, "visit", channel="web")
+    overlay(before, {("mail", "marketing"): True})
+    older = overlays(settings)
+    tell(settings, **said[reason])
+    withdrawn = reason == "no_consent"
+    overlay(settings, {("mail", "marketing"): not withdrawn}, open_complaints=int(not withdrawn))
+    for left in (overlays(settings), older, []):
+        restore(settings, left)
+        assert rejected(decided(settings))["campaign_a"] == reason
+        assert rejected(decided(settings, "c2"))["campaign_a"] is None
 
 
 def test_a_withdrawal_for_all_channels_binds_each(settings: Settings) -> None:
