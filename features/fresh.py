@@ -6,8 +6,8 @@ needs it, and says so: `fresh rows ready`.
 
 What decides whether an event is still to be overlaid: its customer's published row knows it if the log of
 that build had taken it in, and it came before the build's moment. After a flip of the pointer to another
-publication all that this one does not know is written again; as it is once the store has lost what was
-written last, for it went back to a state of before, as a Redis does that crashed.
+publication all that this one does not know is written again; as it is once the store started anew, for then
+it may be what it was before, as a Redis is that crashed. Who was erased is then erased again.
 """
 
 import fcntl
@@ -27,15 +27,14 @@ from features.errors import NoBuild, PropensityError
 from features.fresh_rows import log_of, rows_of
 from features.inbox import Inbox, Kept
 from features.lean import lean
-from features.moments import to_us
-from features.online import Fresh, OnlineRows, Published, erase, write_overlay
+from features.online import Fresh, OnlineRows, Published, erase, erase_again, write_overlay
 from features.settings import Settings
 from features.tombstones import Tombstones
 
 EVERY = 0.05  # seconds between two looks at the inbox and at the pointer: less than half a millisecond each
 AT_ONCE = 200  # customers recomputed in one go: about as long as a single one takes, twice
 RETRY = 5.0  # seconds until what failed is tried again
-CHECK = 1.0  # seconds between two looks at whether the store has lost what was written
+CHECK = 1.0  # seconds between two looks at whether the store started anew
 
 TAKEN = 3  # exit code: another process of this home watches
 
@@ -53,7 +52,7 @@ class Overlay:
         self._seen = 0  # number of the last event whose customer is in `_waiting`, or done
         self._waiting: dict[str, int] = {}  # customer -> number of her last event
         self._changes = -1
-        self._last: tuple[str, int] | None = None  # whose row was written last, and its moment
+        self._epoch = ""  # of the store
         self._checked = self._not_before = 0.0
         self._started: float | None = time.monotonic()  # None: it has said that it is ready
 
@@ -90,10 +89,10 @@ class Overlay:
         return 0
 
     def _look(self) -> None:
-        """Note who waits: after a flip, or a loss, everybody of whom what is published does not know all."""
-        published = self._online.current()
-        if published != self._published or self._lost(published):
-            self._last = None
+        """Note who waits: after a flip, or once the store started anew, everybody of whom what is published
+        does not know all."""
+        anew, published = self._anew(), self._online.current()
+        if published != self._published or anew:
             self._inbox.forget_overlaid()
             log = log_of(self.settings, published)
             taken = self._inbox.taken(log.fingerprint)
@@ -112,28 +111,28 @@ class Overlay:
             self._waiting |= new
             self._seen = max(self._seen, *new.values()) if new else self._seen
 
-    def _lost(self, published: Published) -> bool:
-        """Whether the store has no longer what was written last, and so perhaps not more of it."""
-        if self._last is None or time.monotonic() - self._checked < CHECK:
+    def _anew(self) -> bool:
+        """Whether the store started anew since the last look; who had been erased by then is not there."""
+        if time.monotonic() - self._checked < CHECK:
             return False
-        self._checked, (customer_id, moment) = time.monotonic(), self._last
-        lost = self._online.read(published, [customer_id]).known_at[0] < moment
-        if lost:
-            report.warning("fresh rows were lost by the store: all are written again")
-        return bool(lost)
+        epoch = self._online.epoch()
+        self._checked = time.monotonic()
+        if epoch == self._epoch:
+            return False
+        if again := erase_again(self.settings):
+            report.warning("the store had %d customers again who had been erased: they are erased", again)
+        self._epoch = epoch
+        return True
 
     def _write(self, published: Published, customer_ids: Sequence[str]) -> dict[str, int]:
         """Write these customers' overlay rows; customer -> number of the last event that hers has."""
         kept = self._inbox.rows(customer_ids)
         numbers = {row.customer_id: row.number for row in kept}  # in the order in which they came
-        rows = self._rows(published, list(numbers), kept)
-        write_overlay(self.settings, published, rows)
-        self._last = next(((id, to_us(fresh.moment)) for id, fresh in rows.items()), None)
+        write_overlay(self.settings, published, self._rows(published, list(numbers), kept))
         # Who was erased while we computed is on the list before her rows go: then ours goes too.
         gone = Tombstones.of(self.settings).customers(numbers)
         if gone:
             erase(self.settings, sorted(gone))
-            self._last = None
         return numbers
 
     def _rows(

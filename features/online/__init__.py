@@ -46,6 +46,7 @@ from features.online.packed import (
     without,
 )
 from features.settings import Settings
+from features.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from features.online.redis import RedisStore
@@ -64,6 +65,7 @@ __all__ = [
     "Published",
     "Rows",
     "erase",
+    "erase_again",
     "nothing_before",
     "overlays",
     "publish",
@@ -162,6 +164,18 @@ def erase(settings: Settings, customer_ids: Sequence[str]) -> int:
     return gone
 
 
+def erase_again(settings: Settings) -> int:
+    """Remove again who was erased and is there: of a store that went back to what it was before. How many."""
+    tombstones, store = Tombstones.of(settings), _store(settings)
+    if not tombstones:
+        return 0
+    kept = {key for publication in store.publications() for key in store.keys(publication.published.number)}
+    back = tombstones.customers(key.decode("utf-8", "surrogatepass") for key in kept)
+    if back:
+        erase(settings, sorted(back))
+    return len(back)
+
+
 class OnlineRows:
     """Reads published rows. One object serves all threads and forked workers of a process."""
 
@@ -254,8 +268,7 @@ class OnlineRows:
 
     def ids(self, published: Published) -> list[str]:
         """Every customer of that publication, ascending; also who came by an overlay."""
-        known = {key.decode() for chunk in self._store.chunks(published.number) for key, _ in chunk}
-        return sorted(known | self._store.overlays(published.number).keys())
+        return sorted(key.decode("utf-8", "surrogatepass") for key in self._store.keys(published.number))
 
     def publications(self) -> list[tuple[Publication, int]]:
         """What is kept and how many overlays each has; the current one first, then as rollback would go."""
@@ -275,6 +288,13 @@ class OnlineRows:
                 raise nothing_before(store.where, current)
             store.flip(before.number, withdrawn=current.number)
         return self.current()
+
+    def epoch(self) -> str:
+        """Another once the store started anew, when it may have gone back to what it was before.
+
+        Always the same of one that does not say. NoBuild if nothing was ever published, OnlineUnavailable.
+        """
+        return self._store.epoch()
 
     @property
     def where(self) -> str:

@@ -79,6 +79,15 @@ class RedisStore:
         with self._named():
             return _number(self._ask("GET", _POINTER))
 
+    def epoch(self) -> str:
+        """Which start of which server it is; the same for ever of one that does not let us ask."""
+        with self._named():
+            try:
+                said = self._ask("INFO", "server")
+            except redis.ResponseError:
+                return "unknown"
+        return next((line for line in said.decode().splitlines() if line.startswith("run_id:")), "unknown")
+
     def read(self, published: Published, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
         """The pointer, and what that publication holds of the keys; None: it is not kept.
 
@@ -150,6 +159,11 @@ class RedisStore:
                 some = keys[start : start + AT_ONCE]
                 rows = client.hmget(_name(number, "rows"), some)
                 yield [(key, row) for key, row in zip(some, rows, strict=True) if row is not None]
+
+    def keys(self, number: int) -> set[bytes]:
+        """Every customer of a publication, also who came by an overlay."""
+        with self._writer() as client:
+            return {key for part in ("rows", "overlays") for key in client.hkeys(_name(number, part))}
 
     def said(self, number: int, width: int, keys: Sequence[bytes] | None = None) -> Counter[bytes]:
         """Consents, which are behind so many bytes of a row -> how many published rows have them; of all of

@@ -95,6 +95,13 @@ class SqliteStore:
             found = connection.execute("select publication from pointer").fetchone()
         return None if found is None else int(found[0])
 
+    def epoch(self) -> str:
+        """Which file it is: a restored one is another. NoBuild if there is none."""
+        try:
+            return str(self._path.stat().st_ino)
+        except OSError:
+            raise nothing_published(self.where) from None
+
     def read(self, published: Published, keys: Sequence[bytes]) -> tuple[int | None, Stored | None]:
         """The pointer, and what that publication holds of the keys, at one moment; None: it is not kept."""
         if len(keys) > _KEYS:  # several statements need one view, which one statement has by itself
@@ -183,6 +190,16 @@ class SqliteStore:
             while chunk:
                 yield chunk
                 chunk = connection.execute(query, (number, chunk[-1][0], AT_ONCE)).fetchall()
+
+    def keys(self, number: int) -> set[bytes]:
+        """Every customer of a publication, also who came by an overlay."""
+        query = "select customer_id from {} where publication = ?"
+        with self._reading() as connection:
+            return {
+                key
+                for table in ("packed", "overlays")
+                for (key,) in connection.execute(query.format(table), (number,)).fetchall()
+            }
 
     def said(self, number: int, width: int, keys: Sequence[bytes] | None = None) -> Counter[bytes]:
         """Consents, which are behind so many bytes of a row -> how many published rows have them; of all of

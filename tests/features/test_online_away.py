@@ -1,5 +1,6 @@
 """A store that is away, slow or damaged: a named error within a set time, and reads go on afterwards."""
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -175,6 +176,40 @@ def test_a_file_that_was_put_back_is_read_at_once(embedded: Settings, make_build
         file.unlink()
     path.write_bytes(kept)
     assert (rows.latest(["c000001"])[1].matrix == 0).all()
+
+
+def test_a_store_that_started_anew_is_told_from_the_one_of_before(
+    home: Settings, server: RedisServer, tmp_path: Path, make_build: MakeBuild
+) -> None:
+    """Else nobody looks whether it went back to what it was before."""
+    build = make_build(NAMES, {MOMENT: constant(1)})
+    publish(home, build, MOMENT)
+    rows = OnlineRows.open(home)
+    first = rows.epoch()
+    assert first == rows.epoch() == OnlineRows.open(home).epoch()
+    with server.client() as client:
+        client.acl_setuser(
+            "shop", enabled=True, passwords=[f"+{SECRET}"], keys=["*"], commands=["+@all", "-info"]
+        )
+    few = replace(home, online=f"redis://shop:{SECRET}@127.0.0.1:{server.port}/0")
+    assert OnlineRows.open(few).epoch() == "unknown", "it may not ask"
+    server.stop()
+    with pytest.raises(OnlineUnavailable):
+        rows.epoch()
+    server.start()
+    assert rows.epoch() not in ("unknown", first)
+
+    embedded = replace(home, online="sqlite")
+    file = embedded.home / "online" / "rows.sqlite"
+    rows = OnlineRows.open(embedded)
+    with pytest.raises(NoBuild):
+        rows.epoch()
+    publish(embedded, build, MOMENT)
+    first = rows.epoch()
+    assert first == rows.epoch()
+    file.rename(tmp_path / "aside")
+    shutil.copyfile(tmp_path / "aside", file)
+    assert rows.epoch() != first
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from features.inbox import Inbox
 from features.ingestion.ingest import ingest
 from features.log import Log
 from features.moments import DAY, iso, parse_moment
-from features.online import UNKNOWN, OnlineRows
+from features.online import PRESENT, UNKNOWN, OnlineRows
 from features.settings import Settings
 from features.sources import complete_journey
 from features.tombstones import Tombstones
@@ -462,24 +462,30 @@ def test_after_redis_lost_all_the_same_publication_is_overlaid_anew(
         assert inbox.overlaid(customer) == (now.key, inbox.last())
 
 
-def test_what_redis_lost_in_a_crash_is_overlaid_anew(world: World, tmp_path: Path) -> None:
-    """It comes back as it was minutes ago, with the same publication; her order would be unknown all day."""
-    customer, other = world.late[3:5]
+def test_what_redis_lost_in_a_crash_is_written_again_and_who_was_erased_is_erased_again(
+    world: World, tmp_path: Path
+) -> None:
+    """It comes back as it was minutes ago: an order would be unknown all day, an erased person scored."""
+    customer, other, erased = world.late[3:6]
     with redis_server(tmp_path) as server, server.client() as client:
         settings = replace(copied(world, tmp_path), online=server.url)
         online.publish(settings, Build.open(settings), TODAY)
-        overlay = fresh.Overlay(settings)
+        overlay, rows = fresh.Overlay(settings), OnlineRows.open(settings)
         tell(settings, [order("o1", other)])
         until(lambda: overlay.step() > 0)
         client.save()
         tell(settings, [order("o2", customer)])
         until(lambda: overlay.step() > 0)
         first = row(settings, [customer, other])
+        Tombstones.of(settings).having([erased]).write()
+        assert online.erase(settings, [erased]) == 1
         server.stop()
         server.start()
         assert not np.array_equal(row(settings, [customer, other]), first, equal_nan=True)
+        assert rows.latest([erased])[1].status[0] == PRESENT
         until(lambda: overlay.step() > 0)
         np.testing.assert_array_equal(row(settings, [customer, other]), first)
+        assert rows.latest([erased])[1].status[0] == UNKNOWN
         time.sleep(1.5 * fresh.CHECK)
         assert overlay.step() == 0, "once"
 
