@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from itertools import pairwise
 from pathlib import Path
 from traceback import extract_tb
+from types import CodeType
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -262,12 +264,21 @@ def _sources(top: Entry, mappings: Mapping[str, Any], calendar: bool) -> tuple[s
     return (*dict.fromkeys(names), *((CALENDAR,) if calendar and CALENDAR not in names else ()))
 
 
+class _Uncached(SourceFileLoader):
+    """Python's own takes the bytecode of before for a file of the same size and second."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Of the file as it is; nothing is left beside it."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 @cache
 def _module(path: Path) -> object:
     """Run a shop's own declarations. It is the operator's code, trusted as the rest of the product is."""
     if not path.exists():
         return object()
-    spec = importlib.util.spec_from_file_location(f"shop_{abs(hash(path))}", path)
+    name = f"shop_{abs(hash(path))}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path.absolute())))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,6 +1,8 @@
 """shop.toml is read strictly: a slip in it is named, never guessed away."""
 
+import os
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -149,6 +151,17 @@ def test_a_slip_in_shop_py_is_told_with_its_line_wherever_one_stands(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"^own/shop\.py, line 4"):
         Shop.load(Path("own")).declared("FEATURES")
+
+
+def test_a_shop_py_is_what_it_is_now_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    """A copied file may have the time and size of the one before: yesterday's rule would go on, unsaid."""
+    for days in (30, 35):
+        folder = empty_shop(tmp_path / str(days), shop_py=f"SEGMENTS = [{days}]")
+        os.utime(folder / "shop.py", (0, 0))
+        if (before := tmp_path / "30" / "__pycache__").exists():
+            shutil.copytree(before, folder / "__pycache__", dirs_exist_ok=True)
+        assert Shop.load(folder).declared("SEGMENTS") == (days,)
+        assert not (folder / "__pycache__").exists()
 
 
 def test_the_commented_declarations_of_a_new_shop_are_true(tmp_path: Path) -> None:
