@@ -14,6 +14,7 @@ import resource
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from serving.admission import refusal
@@ -40,6 +41,7 @@ SPARE_SECONDS = 1.0  # who holds all others has the process taken for dead, and 
 MOST = min(1000, _FILES // 2) if _FILES > 0 else 1000  # connections; what else is open needs the other half
 _PIECE = 1 << 13  # bytes that are parsed before they are counted
 _QUICK = SCORES.encode()
+_SWITCHES = (b"upgrade", b"http2-settings")  # headers, and what `Connection` says of them
 
 
 class Connection(HttpToolsProtocol):
@@ -82,7 +84,7 @@ class Connection(HttpToolsProtocol):
             most = min(_PIECE, MAX_HEAD - self._unread)
             piece, data = data[:most], data[most:]
             self._unread += len(piece)
-            super().data_received(piece)
+            self._feed(piece)
             if self._unread and len(self.headers or ()) > MAX_HEADERS:
                 self._refuse(_too_large())
         if self._kept is not None and self._keeping is None:
@@ -94,10 +96,44 @@ class Connection(HttpToolsProtocol):
         elif self._late is None and not self._refused:
             self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
 
+    def _feed(self, data: bytes) -> None:
+        """As uvicorn's `data_received`, but who asks for another protocol is answered as if he had not: the
+        parser takes what follows the head of such a request for that protocol, which we do not speak, and
+        not for its body."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if self._switches():
+                head = self._plain_head()
+                self.parser = HttpRequestParser(self)  # one that was told to close reads no more
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+                self._feed(head + data[upgrade.args[0] :])
+        except HttpParserError as error:
+            self.send_400_response(str(error))
+
+    def _switches(self) -> bool:
+        """Whether this head asks for another protocol, as clients of HTTP/2 do until they are known here."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
+    def _plain_head(self) -> bytes:
+        """The head that came, without what asks for another protocol."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                value = b", ".join(token for token in tokens if token.lower() not in _SWITCHES)
+            if name not in _SWITCHES:
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join((*lines, b"\r\n"))
+
     def on_headers_complete(self) -> None:
         self._unread = 0
         if len(self.headers) > MAX_HEADERS or self._unasked():
             raise ValueError  # the parser stops, and `send_400_response` is asked to say so
+        if self._switches():
+            return  # it comes again, plain
         if self._may_be_quick():
             self._kept = b""
         else:
@@ -113,6 +149,8 @@ class Connection(HttpToolsProtocol):
             self._hand_on()
 
     def on_message_complete(self) -> None:
+        if self._switches():
+            return
         if self._kept is not None and self._quick is not None:
             said = self._quick(dict(self.headers), self._kept)
             if said is not None:
@@ -133,15 +171,11 @@ class Connection(HttpToolsProtocol):
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
-            and not self.parser.should_upgrade()
         )
 
     def _should_upgrade(self) -> bool:
-        """Never: who asks for a WebSocket is answered as if he had not."""
+        """Never."""
         return False
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing that concerns who runs this."""
 
     def _keep_no_longer(self) -> None:
         self._kept = None
