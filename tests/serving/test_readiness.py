@@ -90,6 +90,30 @@ def test_a_server_that_is_away_at_the_start_or_goes_away_is_told_and_followed(
         whole(service)
 
 
+def test_an_id_that_no_database_can_hold_is_unknown_and_no_alarm(
+    home: Settings, postgres: PostgresServer
+) -> None:
+    """Else one caller with an odd id raises the alarm that no decision can be taken, as often as he likes."""
+    at = {"source": "sender", "id": "1", "at": "2017-12-03T00:00:00Z", "decision_id": "\0"}
+    with running(home, watched=True, PROPENSITY_LEDGER=postgres.new_database()) as service:
+        client = service.client
+        whole(service)
+        for unknown in (client.get("/v1/decisions/%00"), client.get("/v1/decisions/a%00?approved=true")):
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_decision")
+        for whose in ("%00", "c0001%00"):
+            unknown = client.get(f"/v1/customers/{whose}")
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_customer")
+        headers = {"idempotency-key": "odd"}
+        unknown = client.post("/v1/decisions", json={"customer": "c0001\0"}, headers=headers)
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_customer")
+        for name, of in (("deliveries", {"status": "sent"}), ("outcomes", {"type": "click"})):
+            for odd in (at, at | {"id": "\0"}, at | {"source": "\0"}):
+                (told,) = client.post(f"/v1/{name}", json={name: [odd | of]}).json()["results"]
+                assert told["error"]["code"] == "invalid_report"
+        assert client.get("/readyz").json()["missing"] == []
+        assert f"{METRIC} 0.0" in client.get("/metrics").text
+
+
 def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None:
     """A probe that waits five seconds for it has failed long before: no scorer would be in rotation."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
