@@ -19,6 +19,8 @@ from features import fresh, online
 from features.settings import Settings
 from serving.companion import Companion
 from serving.ledger import Ledger
+from serving.ledger_store import SERVICE_PATIENCE
+from serving.readiness import FRESH
 
 # The superuser writes what nobody may write, but for these.
 WITHOUT_POWERS = (
@@ -127,6 +129,28 @@ def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None
                 started = time.monotonic()
                 undecided(service, 0.1)
                 assert time.monotonic() - started < 3, "two probes, and a request"
+
+
+@pytest.mark.parametrize("away", [0, SERVICE_PATIENCE + 1])
+def test_no_probe_tells_what_an_earlier_one_waited_for_in_vain(
+    home: Settings, postgres: PostgresServer, away: float
+) -> None:
+    """Else the first probe after a quiet hour raises an alarm that has long been over, or keeps one back."""
+
+    def missing(service: Running) -> list[str]:
+        return [of["code"] for of in service.client.get("/readyz").json()["missing"]]
+
+    with running(home, watched=True, PROPENSITY_LEDGER=postgres.new_database()) as service:
+        whole(service)
+        with postgres.frozen():
+            assert missing(service) == ["decision"]
+            time.sleep(away)  # until it fails; or it answers once the server goes on
+        time.sleep(FRESH + 1)
+        if away:
+            assert missing(service) == [], "it was away long ago"
+        else:
+            with postgres.frozen():
+                assert missing(service) == ["decision"], "it answered long ago"
 
 
 def test_a_ledger_that_could_not_be_written_at_the_start_is_told_and_followed(home: Settings) -> None:
