@@ -24,6 +24,7 @@ from threading import RLock
 from typing import Any, Literal
 
 from features.errors import LogError
+from features.files import refused
 from features.inbox_file import make, opened, transaction
 from features.moments import from_us, iso, to_us
 from features.settings import Settings, clock
@@ -380,7 +381,7 @@ class Inbox:
 
     @contextmanager
     def _used(self, create: bool = False) -> Iterator[sqlite3.Connection]:
-        """The connection to ourselves; what SQLite says of it becomes a LogError."""
+        """The connection to ourselves; what SQLite, or the system, says of it becomes a LogError."""
         with self._lock:
             try:
                 if create:
@@ -389,13 +390,12 @@ class Inbox:
             except (sqlite3.Error, OSError) as error:
                 self.close()  # what could not be written when it was opened stays so for as long as it is
                 unusable = LogError(
-                    f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "
+                    (refused(error, self.path) if isinstance(error, OSError) else None)
+                    or f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "
                     "restore its backup if the file is damaged"
                 )
                 if create:
                     self._failed = time.monotonic(), unusable
-                if isinstance(error, OSError):
-                    raise
                 raise unusable from error
             if create:
                 self._failed = None

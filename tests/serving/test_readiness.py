@@ -172,6 +172,36 @@ def test_a_ledger_that_could_not_be_written_at_the_start_is_told_and_followed(ho
         whole(service)
 
 
+def test_a_home_that_its_user_may_not_write_is_told_as_documented_and_followed(home: Settings) -> None:
+    """An internal error says that we are broken, and not to come back: what was to be told is dropped."""
+    event = {"type": "login", "source": "shop", "customer": "c0001", "channel": "app"}
+    events = {"events": [event | {"id": "1", "at": "2017-12-02T00:00:00Z"}]}
+    job = {"kind": "scores", "customers": ["c0001"]}
+    with running(home, (*WITHOUT_POWERS, sys.executable, "-c", SERVE), watched=True) as service:
+
+        def asked(events_alone: bool = False) -> list[tuple[int, str | None, str | None]]:
+            answers = [service.client.post("/v1/events", json=events)]
+            if not events_alone:
+                answers.append(service.client.post("/v1/jobs", json=job))
+                answers.append(service.client.delete("/v1/customers/c0002"))
+            return [(of.status_code, of.json().get("code"), of.headers.get("retry-after")) for of in answers]
+
+        log, storage, done = (503, "log", "1"), (503, "storage", "1"), (None, None)
+        folders = [path for path in (home.home, *home.home.rglob("*")) if path.is_dir()]
+        for folder in folders:
+            folder.chmod(0o555)
+        assert asked() == [log, storage, storage]
+        assert service.scores("c0001").status_code == 200
+        for folder in folders:
+            folder.chmod(0o755)
+        assert asked() == [(200, *done), (202, *done), (202, *done)]
+        inbox = home.home / "log" / "inbox"
+        inbox.chmod(0)  # its file is open, and may be another's by now
+        assert asked(events_alone=True) == [log]
+        inbox.chmod(0o755)
+        assert asked(events_alone=True) == [(200, *done)]
+
+
 @pytest.mark.parametrize("harm", ["overwritten", "deleted", "replaced", "blocks"])
 def test_a_file_that_was_harmed_is_told(home: Settings, harm: str) -> None:
     """Decisions fail one by one, or are written where nobody finds them, and the probe called it well."""
