@@ -87,6 +87,7 @@ class Inbox:
         self._lock = RLock()
         self._open: sqlite3.Connection | None = None
         self._file = 0  # the inode of what is open
+        self._openings = 0
         self._failed: tuple[float, LogError] | None = None  # since something was kept: when last, and how
 
     def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Outcome, str]]:
@@ -301,8 +302,12 @@ class Inbox:
         return [(body["source"], body["source_id"], body["customer_id"]) for body in bodies]
 
     def changes(self) -> int:
-        """A number that changes whenever another process has written."""
-        return int((self._read("PRAGMA data_version") or [(0,)])[0][0])
+        """A number that changes whenever another process has written, and when the file was opened anew: each
+        connection counts what others wrote from its own beginning."""
+        if not self.path.exists():
+            return 0
+        with self._used() as db:
+            return self._openings << 32 | int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def erase(self, customer_ids: Sequence[str]) -> None:
         """Remove these customers' events and rows, also from what ingestion reads."""
@@ -377,6 +382,7 @@ class Inbox:
         if self._open is None or file != self._file:
             self.close()
             self._open, self._file = opened(self.path), file
+            self._openings += 1
         return self._open
 
     @contextmanager
