@@ -24,6 +24,7 @@ from threading import RLock
 from typing import Any, Literal
 
 from features.errors import LogError
+from features.files import refused
 from features.inbox_file import make, opened, transaction
 from features.moments import from_us, iso, to_us
 from features.settings import Settings, clock
@@ -86,6 +87,7 @@ class Inbox:
         self._lock = RLock()
         self._open: sqlite3.Connection | None = None
         self._file = 0  # the inode of what is open
+        self._openings = 0
         self._failed: tuple[float, LogError] | None = None  # since something was kept: when last, and how
 
     def accept(self, arrivals: Sequence[Arrival], received_at: datetime) -> list[tuple[Outcome, str]]:
@@ -300,8 +302,12 @@ class Inbox:
         return [(body["source"], body["source_id"], body["customer_id"]) for body in bodies]
 
     def changes(self) -> int:
-        """A number that changes whenever another process has written."""
-        return int((self._read("PRAGMA data_version") or [(0,)])[0][0])
+        """A number that changes whenever another process has written, and when the file was opened anew: each
+        connection counts what others wrote from its own beginning."""
+        if not self.path.exists():
+            return 0
+        with self._used() as db:
+            return self._openings << 32 | int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def erase(self, customer_ids: Sequence[str]) -> None:
         """Remove these customers' events and rows, also from what ingestion reads."""
@@ -376,11 +382,12 @@ class Inbox:
         if self._open is None or file != self._file:
             self.close()
             self._open, self._file = opened(self.path), file
+            self._openings += 1
         return self._open
 
     @contextmanager
     def _used(self, create: bool = False) -> Iterator[sqlite3.Connection]:
-        """The connection to ourselves; what SQLite says of it becomes a LogError."""
+        """The connection to ourselves; what SQLite, or the system, says of it becomes a LogError."""
         with self._lock:
             try:
                 if create:
@@ -389,13 +396,12 @@ class Inbox:
             except (sqlite3.Error, OSError) as error:
                 self.close()  # what could not be written when it was opened stays so for as long as it is
                 unusable = LogError(
-                    f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "
+                    (refused(error, self.path) if isinstance(error, OSError) else None)
+                    or f"{self.path} could not be used, and nothing was changed ({error}): look at its disk; "
                     "restore its backup if the file is damaged"
                 )
                 if create:
                     self._failed = time.monotonic(), unusable
-                if isinstance(error, OSError):
-                    raise
                 raise unusable from error
             if create:
                 self._failed = None

@@ -202,7 +202,10 @@ class Contact(Event, frozen=True, kw_only=True, tag="contact"):
         """One row of contacts."""
         row = {"contact_id": self.id} | _given(self)
         if self.until is not None:
-            row["until"] = iso(self.until)
+            try:
+                row["until"] = iso(self.until)
+            except OverflowError:  # with its offset: in UTC it is before the year 1, or after 9999
+                raise ValueError("$.until: expected a time of the years 1 to 9999 of UTC") from None
         if self.cost is not None:
             row["cost"] = _money("$.cost", self.cost, exponent)
         yield "contacts", row

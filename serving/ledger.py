@@ -185,6 +185,8 @@ class Ledger:
 
     def read(self, decision_id: str) -> Entry:
         """One decision. DecisionError if there is none, or if its row was changed since it was written."""
+        if "\0" in decision_id:  # PostgreSQL would refuse to look for it, as if the ledger were unusable
+            raise self._unknown()
         with self._used("read"):
             row = self._db.execute(f"{_SELECT} WHERE id = ?", (decision_id,)).fetchone()
             if row is None:

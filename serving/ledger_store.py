@@ -44,7 +44,7 @@ class Store(Protocol):
         """Begin a transaction in which nobody else writes. TimeoutError after BUSY_SECONDS."""
 
     def end(self, keep: bool) -> None:
-        """Commit, or undo it."""
+        """Commit, or undo it. DecisionError if nobody knows whether it was committed."""
 
     def acknowledge(self) -> None:
         """Return when what was committed is as durable as it was asked to be."""
@@ -316,11 +316,15 @@ class PostgresStore:
 
         self._writing = False
         if keep:
+            asked = not self._db.closed
             try:
                 done = self._db.execute("COMMIT").statusmessage
-            except psycopg.errors.ConnectionTimeout as error:  # it may still do it
+            except psycopg.Error as error:
+                if not (asked and self._db.closed):  # it said no, or was never asked
+                    raise
+                said = database.said_of(self._settings.ledger, error)  # it may have done it, or still do it
                 raise DecisionError(
-                    f"{self.name} did not say whether this was written ({error}): ask again, and under the "
+                    f"{self.name} did not say whether this was written ({said}): ask again, and under the "
                     "same key or id, by which it is known"
                 ) from None
             if done != "COMMIT":  # a statement failed, and nobody said so

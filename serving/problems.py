@@ -34,7 +34,7 @@ from features.settings import Settings
 from serving.codes import STATUS, one_of
 
 _encoder = msgspec.json.Encoder()
-_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM))
 _REDIS = re.compile(r"\bRedis \S+:\d+/\d+")  # as its `where` names it
 _QUOTED = re.compile(r"""(["']).*?\1(, port \d+)?""")  # in what PostgreSQL says: hosts, users, databases
 LATER = {"retry-after": "1"}  # of what goes on by itself once what is away is back
@@ -179,7 +179,7 @@ def of_disk(error: Exception) -> Problem | None:
 
 def full_disk() -> Problem:
     """Of what could not be kept."""
-    detail = "it could not be kept: the disk is full, or cannot be written. Nothing was done; ask again"
+    detail = "it could not be kept: the disk is full, or may not be written. Nothing was done; ask again"
     return Problem(503, "storage", detail, headers=LATER)
 
 

@@ -7,6 +7,7 @@ The ledger may be on a server that is slow, or does not answer at all: it is ask
 longer than a probe waits.
 """
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -18,6 +19,7 @@ from serving.problems import detail_of
 from serving.scores import Scorer
 
 PATIENCE = 0.5  # seconds for the ledger; the usual probe gives all of an answer one
+FRESH = 3.0  # seconds after it was asked in which what it said too late for one probe is told to the next
 
 
 class Readiness:
@@ -33,7 +35,8 @@ class Readiness:
     ) -> None:
         self._scorer, self._deciding, self._inbox, self._read = scorer, deciding, inbox, read
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="propensity-ready")
-        self._asked: Future[list[str]] | None = None  # of the ledger, and not answered yet
+        self._asked: Future[list[str]] | None = None  # of the ledger, and not told yet
+        self._since = 0.0  # when it was asked
 
     def stop(self) -> None:
         """Wait for what was asked."""
@@ -73,7 +76,10 @@ class Readiness:
 
     def _paused(self) -> list[str]:
         """What decisions do not do now; raises why none can be taken."""
-        asked = self._asked = self._asked or self._pool.submit(self._look)
+        asked, now = self._asked, time.monotonic()
+        if asked is None or (asked.done() and now - self._since > FRESH):  # what it was then is no news
+            asked = self._asked = self._pool.submit(self._look)
+            self._since = now
         try:
             found = asked.result(PATIENCE)
         except TimeoutError:

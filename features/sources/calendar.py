@@ -21,7 +21,7 @@ feature may see ahead, but `known_at` alone.
 import hashlib
 import json
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import MAXYEAR, MINYEAR, date, datetime, time, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -186,6 +186,8 @@ def _moment(entry: Entry, key: str, zone: ZoneInfo) -> tuple[datetime, bool]:
     """A moment, and whether it was given as a whole day. Without an offset it is local time."""
     entry.taken.add(key)
     value = entry.raw.get(key)
+    if isinstance(value, date) and not MINYEAR < value.year < MAXYEAR:  # a day later there is none
+        raise entry.error(key, f"a time of the years {MINYEAR + 1} to {MAXYEAR - 1}")
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=zone)), False
     if isinstance(value, date):

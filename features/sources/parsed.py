@@ -9,7 +9,7 @@ that was (`_cancelled_at`, `_cancelled_known`, `_cancelled_day`: only its day is
 from features.sources.bounds import Bounds
 from features.sources.declared import Match, Reading
 from features.sources.raw import literal, quoted
-from features.sources.values import WRITTEN, Value, known, moment, null, number, read, text, zoneless
+from features.sources.values import WRITTEN, Value, in_utc, known, moment, null, number, read, text, zoneless
 from features.tables import PRECISION, TABLES, Type
 
 A = {"moment": "a moment", "money": "an amount of money", "integer": "a whole number", "real": "a number"}
@@ -54,10 +54,8 @@ def parsed(reading: Reading, raw: str, bounds: Bounds, by_hand: bool = False) ->
             texts[x], texts[f"_has_{column}"] = read(value)
         if value and type == "integer":  # 1.5 pieces are no whole number, and not two
             x = f"CASE WHEN {x} = floor({x}) THEN {x} END"
-        elif (
-            value and type == "moment" and column != "at"
-        ):  # a day without a time is known, or over, at its end
-            x = known(x, f"_day_{column}", value.habits)
+        elif value and type == "moment":  # a day without a time is known, or over, at its end
+            x = in_utc(x) if column == "at" else known(x, f"_day_{column}", value.habits)
         elif value and column in ("discount", "coupon"):
             x = f"CASE WHEN _has_{column} THEN {x} ELSE 0 END"
         made.append(f"TRY_CAST({x} AS {SQL_TYPES[type]}) AS {quoted(column)}")
@@ -99,7 +97,8 @@ def parsed(reading: Reading, raw: str, bounds: Bounds, by_hand: bool = False) ->
         "_cancelled_day": "false",
     }
     if reading.cancelled_at:
-        texts["_cancelled_at"], texts["_cancelled_day"], said = moment(reading.cancelled_at)
+        cancelled, texts["_cancelled_day"], said = moment(reading.cancelled_at)
+        texts["_cancelled_at"] = in_utc(cancelled)
         texts["_cancelled_said"] = f"CASE WHEN {said} THEN {text(reading.cancelled_at)} END"
         fails = "_cancelled AND _cancelled_said IS NOT NULL AND _cancelled_at IS NULL"
         bad.append(f"WHEN {fails} THEN 'cancelled is not a moment'")

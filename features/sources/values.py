@@ -280,10 +280,18 @@ def parsed_time(x: str, format: str) -> str:
     return f"try_strptime({x}, {literal(format)})"
 
 
+def in_utc(at: str) -> str:
+    """SQL: a moment of the years 1 to 9999 of UTC, which are all that can be read; of another, the nearest. Both
+    ends stand for "never": 9999-12-31 is later in some zones, and at its end; 0001-01-01 is earlier in others.
+    """
+    first, last = "'0001-01-01 00:00:00+00'::TIMESTAMPTZ", "'9999-12-31 23:59:59.999999+00'::TIMESTAMPTZ"
+    return f"CASE WHEN {at} IS NOT NULL THEN least(greatest({at}, {first}), {last}) END"
+
+
 def known(at: str, day: str, habits: Habits) -> str:
     """SQL over a parsed row: when something was known that happened at `at`; a day without a time, at its end."""
     if habits.known == "start":
-        return at
+        return in_utc(at)
     zone = f"_r.{quoted(habits.zone_column)}" if habits.zone_column else literal(habits.zone)
     end = f"(({at} AT TIME ZONE {zone})::DATE + 1)::TIMESTAMP AT TIME ZONE {zone}"
-    return f"CASE WHEN {at} IS NOT NULL AND {day} THEN {end} ELSE {at} END"
+    return in_utc(f"(CASE WHEN {at} IS NOT NULL AND {day} THEN {end} ELSE {at} END)")

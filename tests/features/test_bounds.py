@@ -129,3 +129,43 @@ def test_what_a_replay_took_for_the_future_is_taken_in_when_now_is_later(tmp_pat
     for now in (NOW, None):
         assert bring_in(replace(settings, as_of=now)).log.fingerprint == whole.fingerprint
     assert bring_in(replace(settings, as_of=parse_moment("2024-03-20"))).log.fingerprint == early.fingerprint
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati"])
+@pytest.mark.parametrize(
+    "never", ["9999-12-31 23:59:59", "9999-12-31", "0001-01-01", "9999-12-31T23:59:59-12:00"]
+)
+def test_what_ends_never_can_be_read_again(tmp_path: Path, never: str, zone: str) -> None:
+    """Else one offer that is open for ever, as many systems write it, ends every run that reads the log."""
+    more = """
+        [[mapping.till.read]]
+        table = "contacts"
+        files = "contacts.csv"
+        [mapping.till.read.columns]
+        contact_id = "no"
+        customer_id = "who"
+        at = "day"
+        until = "end"
+        action = { value = "news" }
+        channel = { value = "mail" }
+        [[mapping.till.read]]
+        table = "calendar"
+        files = "calendar.csv"
+        [mapping.till.read.columns]
+        event_id = "no"
+        kind = { value = "sale" }
+        name = "no"
+        at = "day"
+        until = "end"
+        """
+    ends = "" if never < "2024" else f"1,ann,2024-01-02,{never}\n"
+    files = {
+        "orders.csv": orders(),
+        "contacts.csv": f"no,who,day,end\n1,ann,2024-01-02,{never}\n2,ann,2024-01-02,2024-01-05\n",
+        "calendar.csv": f"no,who,day,end\n2,,{never},9999-12-31\n{ends}",
+    }
+    log = bring_in(write_shop(tmp_path, mapping() + more, files, zone))
+    assert log.fates("contacts") == {"accepted": 2}
+    assert {row["until"].year for row in log.rows("contacts")} == {int(never[:4]), 2024}
+    assert max(row["until"].year for row in log.rows("calendar")) == 9999
+    assert {row["at"].year for row in log.rows("calendar")} <= {int(never[:4]), 2024}

@@ -117,10 +117,13 @@ def test_an_event_added_later_changes_no_other(tmp_path: Path) -> None:
             r"events\[2\]\.from is '2024-08-01': expected a date or a time, without quotes",
         ),
         ("until = 2024-08-03", "until = 2024-07-03", r"events\[2\]\.until .*after `from`"),
+        ("until = 2024-08-03", "until = 9999-12-31", r"events\[2\]\.until .*years 2 to 9998"),
+        ("from = 2024-08-01", "from = 0001-01-01T00:00:00+14:00", r"events\[2\]\.from .*years 2 to 9998"),
         ("until = 2024-08-03", "till = 2024-08-03", "unknown key 'till'; did you mean 'until'"),
     ],
 )
 def test_what_is_wrong_in_a_calendar_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """Else whoever writes it reads a page of our code's places, or has a calendar that he did not mean."""
     made = shop(tmp_path, CALENDAR.replace(old, new))
     with pytest.raises(SettingsError, match=says):
         bring_in(made, "calendar")

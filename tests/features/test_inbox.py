@@ -184,6 +184,19 @@ def test_a_disk_that_was_mended_is_written_again(tmp_path: Path) -> None:
         assert other.accept([visit("2")], NOW)[0][0] == "accepted"
 
 
+def test_what_came_while_the_file_was_opened_anew_is_a_change_too(home: Settings, inbox: Inbox) -> None:
+    """Else an event of that moment is in no fresh row until the next event comes."""
+    with closing(Inbox(home)) as other:
+        other.accept([visit("0")], NOW)
+        seen = set()
+        for number in range(1, 4):
+            seen.add(inbox.changes())
+            assert inbox.changes() in seen, "nothing came"
+            other.accept([visit(f"{number}")], NOW)
+            inbox.close()  # as after an error
+        assert len(seen) == 3
+
+
 def _accept(home: Settings, worker: int, count: int) -> None:
     with closing(Inbox(home)) as inbox:
         for i in range(count):

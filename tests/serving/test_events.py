@@ -123,6 +123,7 @@ def bad(type: str = "visit", **of: Any) -> dict[str, Any]:
     return COMMON | {"type": type, **ONE_OF_EACH.get(type, {})} | of
 
 
+NOT_IN_UTC = ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00")  # it ends, and begins, between
 BAD: list[tuple[Any, str]] = [
     (19870101, ""),
     ([SECRET], ""),
@@ -157,6 +158,7 @@ BAD: list[tuple[Any, str]] = [
     (bad("order", lines=[LINE | {"items": 0, "amount": 0}]), ".lines[0]"),
     (bad("refund", lines=[LINE | {"discount": 1}]), ".lines[0]"),
     (bad("contact", propensity=0), ".propensity"),
+    *((bad("contact", **{of: at}), f".{of}") for of in ("at", "until") for at in NOT_IN_UTC),
     (bad("consent", purpose=SECRET), ".purpose"),
     (bad("case", change=SECRET), ".change"),
     (bad("survey", kind="satisfaction", score=0), ".score"),
@@ -168,7 +170,8 @@ BAD: list[tuple[Any, str]] = [
 def test_an_event_that_does_not_fit_names_its_place_and_costs_no_other(
     inbox: Inbox, event: Any, place: str
 ) -> None:
-    """One bad event of a thousand must not stop the others, nor a detail repeat what a person sent."""
+    """One bad event of a thousand must not stop the others, whenever they are sent again, nor a detail repeat
+    what a person sent."""
     answer = told(inbox, bad(id="before"), event, bad(id="after"))
     before, refused, after = answer.results
     assert isinstance(before, EventAnswer)

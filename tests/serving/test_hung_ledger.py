@@ -1,11 +1,14 @@
 """A ledger that takes what it is sent and answers nothing, or is locked: scores go on, decisions say so."""
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -152,6 +155,57 @@ def test_a_server_that_freezes_over_a_commit_is_not_said_to_have_changed_nothing
         assert "nothing was changed" not in str(told.value)
         time.sleep(REST)
         assert ledger.stored_answer("tests", "k", REQUEST) is not None
+
+
+@contextmanager
+def cut_at_commits(postgres: PostgresServer, url: str) -> Iterator[tuple[str, threading.Event]]:
+    """The URL of a way to the server. While the event is set, it breaks off once the server has answered a
+    COMMIT, before the caller hears of it: as a network that fails then."""
+    cutting, port = threading.Event(), urlsplit(postgres.admin).port or 5432
+
+    def carry(source: socket.socket, to: socket.socket, sent: bytearray, back: bool) -> None:
+        with suppress(OSError):
+            while some := source.recv(65536):
+                if not back:
+                    sent[:] = some
+                elif cutting.is_set() and b"COMMIT" in sent:
+                    break
+                to.sendall(some)
+        for end in (source, to):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def listen() -> None:
+        with suppress(OSError), ExitStack() as stack:
+            while True:
+                here = stack.enter_context(way.accept()[0])
+                there = stack.enter_context(socket.socket(socket.AF_UNIX))
+                there.connect(f"{postgres.socket}/.s.PGSQL.{port}")
+                for of in ((here, there, sent := bytearray(), False), (there, here, sent, True)):
+                    threading.Thread(target=carry, args=of, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as way:
+        threading.Thread(target=listen, daemon=True).start()
+        head, _, rest = url.partition("@/")
+        yield f"{head}@127.0.0.1:{way.getsockname()[1]}/{rest.partition('?')[0]}", cutting
+        way.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_connection_that_is_lost_over_a_commit_is_not_said_to_have_changed_nothing(
+    postgres: PostgresServer, tmp_path: Path, url: str
+) -> None:
+    """The decision is there: whoever believed that it is not, and asked under another key, would contact the
+    customer twice."""
+    with cut_at_commits(postgres, url) as (way, cutting):
+        settings = Settings(home=tmp_path, as_of=NOW, ledger=way)
+        with closing(Ledger(settings)) as ledger:
+            cutting.set()
+            with pytest.raises(DecisionError, match="under the same key") as told:
+                write(ledger, entry("d1", idempotency_key="k"))
+            cutting.clear()
+            assert "nothing was changed" not in str(told.value)
+            assert not [of for of in ("secret", "member", "\n") if of in str(told.value)]
+            assert ledger.stored_answer("tests", "k", REQUEST) is not None
 
 
 @pytest.mark.parametrize("broken", ["lost", "failed"])

@@ -19,6 +19,8 @@ from features import fresh, online
 from features.settings import Settings
 from serving.companion import Companion
 from serving.ledger import Ledger
+from serving.ledger_store import SERVICE_PATIENCE
+from serving.readiness import FRESH
 
 # The superuser writes what nobody may write, but for these.
 WITHOUT_POWERS = (
@@ -90,6 +92,30 @@ def test_a_server_that_is_away_at_the_start_or_goes_away_is_told_and_followed(
         whole(service)
 
 
+def test_an_id_that_no_database_can_hold_is_unknown_and_no_alarm(
+    home: Settings, postgres: PostgresServer
+) -> None:
+    """Else one caller with an odd id raises the alarm that no decision can be taken, as often as he likes."""
+    at = {"source": "sender", "id": "1", "at": "2017-12-03T00:00:00Z", "decision_id": "\0"}
+    with running(home, watched=True, PROPENSITY_LEDGER=postgres.new_database()) as service:
+        client = service.client
+        whole(service)
+        for unknown in (client.get("/v1/decisions/%00"), client.get("/v1/decisions/a%00?approved=true")):
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_decision")
+        for whose in ("%00", "c0001%00"):
+            unknown = client.get(f"/v1/customers/{whose}")
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_customer")
+        headers = {"idempotency-key": "odd"}
+        unknown = client.post("/v1/decisions", json={"customer": "c0001\0"}, headers=headers)
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_customer")
+        for name, of in (("deliveries", {"status": "sent"}), ("outcomes", {"type": "click"})):
+            for odd in (at, at | {"id": "\0"}, at | {"source": "\0"}):
+                (told,) = client.post(f"/v1/{name}", json={name: [odd | of]}).json()["results"]
+                assert told["error"]["code"] == "invalid_report"
+        assert client.get("/readyz").json()["missing"] == []
+        assert f"{METRIC} 0.0" in client.get("/metrics").text
+
+
 def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None:
     """A probe that waits five seconds for it has failed long before: no scorer would be in rotation."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -103,6 +129,28 @@ def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None
                 started = time.monotonic()
                 undecided(service, 0.1)
                 assert time.monotonic() - started < 3, "two probes, and a request"
+
+
+@pytest.mark.parametrize("away", [0, SERVICE_PATIENCE + 1])
+def test_no_probe_tells_what_an_earlier_one_waited_for_in_vain(
+    home: Settings, postgres: PostgresServer, away: float
+) -> None:
+    """Else the first probe after a quiet hour raises an alarm that has long been over, or keeps one back."""
+
+    def missing(service: Running) -> list[str]:
+        return [of["code"] for of in service.client.get("/readyz").json()["missing"]]
+
+    with running(home, watched=True, PROPENSITY_LEDGER=postgres.new_database()) as service:
+        whole(service)
+        with postgres.frozen():
+            assert missing(service) == ["decision"]
+            time.sleep(away)  # until it fails; or it answers once the server goes on
+        time.sleep(FRESH + 1)
+        if away:
+            assert missing(service) == [], "it was away long ago"
+        else:
+            with postgres.frozen():
+                assert missing(service) == ["decision"], "it answered long ago"
 
 
 def test_a_ledger_that_could_not_be_written_at_the_start_is_told_and_followed(home: Settings) -> None:
@@ -122,6 +170,36 @@ def test_a_ledger_that_could_not_be_written_at_the_start_is_told_and_followed(ho
         undecided(service)
         file.chmod(0o644)
         whole(service)
+
+
+def test_a_home_that_its_user_may_not_write_is_told_as_documented_and_followed(home: Settings) -> None:
+    """An internal error says that we are broken, and not to come back: what was to be told is dropped."""
+    event = {"type": "login", "source": "shop", "customer": "c0001", "channel": "app"}
+    events = {"events": [event | {"id": "1", "at": "2017-12-02T00:00:00Z"}]}
+    job = {"kind": "scores", "customers": ["c0001"]}
+    with running(home, (*WITHOUT_POWERS, sys.executable, "-c", SERVE), watched=True) as service:
+
+        def asked(events_alone: bool = False) -> list[tuple[int, str | None, str | None]]:
+            answers = [service.client.post("/v1/events", json=events)]
+            if not events_alone:
+                answers.append(service.client.post("/v1/jobs", json=job))
+                answers.append(service.client.delete("/v1/customers/c0002"))
+            return [(of.status_code, of.json().get("code"), of.headers.get("retry-after")) for of in answers]
+
+        log, storage, done = (503, "log", "1"), (503, "storage", "1"), (None, None)
+        folders = [path for path in (home.home, *home.home.rglob("*")) if path.is_dir()]
+        for folder in folders:
+            folder.chmod(0o555)
+        assert asked() == [log, storage, storage]
+        assert service.scores("c0001").status_code == 200
+        for folder in folders:
+            folder.chmod(0o755)
+        assert asked() == [(200, *done), (202, *done), (202, *done)]
+        inbox = home.home / "log" / "inbox"
+        inbox.chmod(0)  # its file is open, and may be another's by now
+        assert asked(events_alone=True) == [log]
+        inbox.chmod(0o755)
+        assert asked(events_alone=True) == [(200, *done)]
 
 
 @pytest.mark.parametrize("harm", ["overwritten", "deleted", "replaced", "blocks"])
