@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -40,6 +39,7 @@ from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.mirror import Mirror
 from serving.outgoing import Answer
 from serving.problems import Problem
+from serving.raised import frames
 
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -96,7 +96,7 @@ class Dispatch:
                 self._companion.start()
                 self._load.start()
             except (Exception, SystemExit) as error:  # raised, the server would go on without us
-                service.error("the service cannot start: %s at %s", type(error).__name__, _frames(error))
+                service.error("the service cannot start: %s at %s", type(error).__name__, frames(error))
                 await receive()
                 await send({"type": "lifespan.startup.failed"})
                 return
@@ -167,7 +167,7 @@ class Dispatch:
             return _problem(error, request_id)
         if isinstance(error, PropensityError):
             return _problem(problems.problem_of(error, self._settings), request_id)
-        service.error("request=%s %s at %s", request_id, type(error).__name__, _frames(error))
+        service.error("request=%s %s at %s", request_id, type(error).__name__, frames(error))
         internal = Problem(500, "internal", f"request {request_id} failed; the log names where")
         return _problem(problems.of_disk(error) or internal, request_id)
 
@@ -276,10 +276,3 @@ def _heads(answer: Answer, request_id: str, ends: datetime | None) -> Heads:
     if ends is not None:
         headers.append((b"sunset", format_datetime(ends.astimezone(UTC), usegmt=True).encode()))
     return headers
-
-
-def _frames(error: BaseException) -> str:
-    """Where it was raised, without its message: that may repeat what was sent."""
-    return " < ".join(
-        f"{f.filename}:{f.lineno} {f.name}" for f in reversed(traceback.extract_tb(error.__traceback__))
-    )
