@@ -10,8 +10,8 @@ import logging
 import os
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -39,6 +39,7 @@ from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.mirror import Mirror
 from serving.outgoing import Answer
 from serving.problems import Problem
+from serving.raised import frames
 
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -75,21 +76,31 @@ class Dispatch:
         if scope["type"] == "http":
             await self._request(scope, receive, send)
         elif scope["type"] == "lifespan":
-            self._mirror.start()
-            self._handlers.warm()
-            _settle()
-            self._companion.start()
-            self._load.start()
-            await self._behind(scope, receive, send)
-            self._load.stop()
-            self._companion.stop()
-            self._mirror.stop()
-            self._handlers.stop()
+            await self._life(scope, receive, send)
         elif scope["type"] == REFUSED:
             started, request_id = time.perf_counter(), os.urandom(16).hex()
             answer = _problem(scope["problem"], request_id)
             await _send(send, answer, request_id, None)
             self._done(UNMATCHED, OTHER, answer.status, NO_CLIENT, request_id, started)
+
+    async def _life(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """From the start to the stop. A part that does not start ends the process, for else it would do half
+        of what it says, and be called ready."""
+        with ExitStack() as stops:
+            for stop in (self._handlers.stop, self._mirror.stop, self._companion.stop, self._load.stop):
+                stops.callback(stop)  # the last of them first, also of what was never started
+            try:
+                self._mirror.start()
+                self._handlers.warm()
+                _settle()
+                self._companion.start()
+                self._load.start()
+            except (Exception, SystemExit) as error:  # raised, the server would go on without us
+                service.error("the service cannot start: %s at %s", type(error).__name__, frames(error))
+                await receive()
+                await send({"type": "lifespan.startup.failed"})
+                return
+            await self._behind(scope, receive, send)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -156,7 +167,7 @@ class Dispatch:
             return _problem(error, request_id)
         if isinstance(error, PropensityError):
             return _problem(problems.problem_of(error, self._settings), request_id)
-        service.error("request=%s %s at %s", request_id, type(error).__name__, _frames(error))
+        service.error("request=%s %s at %s", request_id, type(error).__name__, frames(error))
         internal = Problem(500, "internal", f"request {request_id} failed; the log names where")
         return _problem(problems.of_disk(error) or internal, request_id)
 
@@ -265,10 +276,3 @@ def _heads(answer: Answer, request_id: str, ends: datetime | None) -> Heads:
     if ends is not None:
         headers.append((b"sunset", format_datetime(ends.astimezone(UTC), usegmt=True).encode()))
     return headers
-
-
-def _frames(error: BaseException) -> str:
-    """Where it was raised, without its message: that may repeat what was sent."""
-    return " < ".join(
-        f"{f.filename}:{f.lineno} {f.name}" for f in reversed(traceback.extract_tb(error.__traceback__))
-    )

@@ -1,28 +1,20 @@
 """Folders of plain files that are verified when they are read: SHA256SUMS, JSON of a declared shape."""
 
 import io
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
 
-from features.errors import ReleaseCorrupt, ReleaseError
+from features.errors import PropensityError, ReleaseCorrupt, ReleaseError
 from features.files import NO_JSON, sha256
 
 CARD = "card.json"
 SUMS = "SHA256SUMS"  # of all the others, as `sha256sum --check` reads it
 PLAIN = frozenset((".json", ".npz", ".npy", ".parquet", ".txt"))  # what reading cannot run
 T = TypeVar("T")
-# What numpy (also of arrays that hold pickled objects), pyarrow and zipfile raise of what is not theirs.
-_UNREADABLE = (
-    OSError, LookupError, ValueError, ArithmeticError, EOFError, NotImplementedError, MemoryError,
-    SyntaxError, BadZipFile, zlib.error, struct.error,
-)  # fmt: skip
 
 
 def begin(folder: Path) -> None:
@@ -38,13 +30,17 @@ def load(folder: Path, assemble: Callable[[Path], T], check: Callable[[Path, T],
     assemble: reads the parts. check: that it answers its examples as when it was saved. ReleaseError if there
     is no model, ReleaseCorrupt with the reason.
     """
-    if not (folder / SUMS).is_file():
-        raise ReleaseError(f"{folder} holds no model: it has no {SUMS}")
     try:
+        if not (folder / SUMS).is_file():
+            raise ReleaseError(f"{folder} holds no model: it has no {SUMS}")
         verify(folder)
         model = assemble(folder)
         check(folder, model)
-    except _UNREADABLE as error:
+    except PropensityError:
+        raise
+    # Numpy, pyarrow, zipfile and what computes with them raise anything of what is not theirs: of letters
+    # instead of numbers a TypeError. It is signed, so there is nobody else who could refuse it.
+    except Exception as error:
         told = str(error) or type(error).__name__
         raise ReleaseCorrupt(f"{folder} cannot be read: {told}. Promote the version again") from None
     return model

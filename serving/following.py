@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from features.errors import PropensityError, ReleaseCorrupt
 from features.settings import Settings
 from serving import kinds
-from serving.intact import SETTLED_NS, Intact
+from serving.intact import SETTLED_NS, Intact, Look, look_of
 from serving.models import Model
 from serving.releases import Release, current, folder_of, folders_of, load, names, pointer_of
 from serving.unfollowed import Followed, Unfollowed
@@ -80,17 +81,19 @@ class Releases:
             return followed.releases[0]
         try:
             stat = os.stat(pointer)  # noqa: PTH116
-        except FileNotFoundError:
+            seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
+        except (FileNotFoundError, NotADirectoryError):
             if name in (lost := self.unfollowed()):
                 raise lost[name].error from None
             return None
-        seen = (stat.st_ino, stat.st_mtime_ns)  # a replaced file differs in one of them
+        except OSError as error:  # as a damaged one, until it can be looked at
+            seen = (0, error.errno or 0)
         if followed is None:
             with self._lock:
                 followed = self._followed.setdefault(name, _Followed())
-        if followed.seen != seen and followed.lock.acquire(blocking=not followed.releases):
+        if followed.differs(seen) and followed.lock.acquire(blocking=not followed.releases):
             try:
-                if followed.seen != seen:
+                if followed.differs(seen):
                     self._follow(name, followed)
                     followed.seen = seen
             finally:
@@ -110,22 +113,36 @@ class Releases:
 
     def names(self) -> list[str]:
         """Models with a version in force, here or in the store of releases, sorted."""
-        return sorted({*names(self._settings), *self.unfollowed()})
+        try:
+            here = names(self._settings)
+        except OSError as error:
+            here = self._remembered(error)
+        return sorted({*here, *self.unfollowed()})
 
     def _names(self) -> list[str]:
         """As `names`, without reading the folder again while it cannot have changed."""
         try:
             changed = os.stat(self._folder).st_mtime_ns  # noqa: PTH116
+            if self._listed is not None and self._listed[0] == changed:
+                return self._listed[1]
+            folders = folders_of(self._settings)
         except FileNotFoundError:
             return []
-        if self._listed is not None and self._listed[0] == changed:
-            return self._listed[1]
-        folders = folders_of(self._settings)
+        except OSError as error:
+            return self._remembered(error)
         found = [name for name, is_in_force in folders.items() if is_in_force]
         # What is younger may change again without a later time; and a new model gets its version a bit later.
         settled = time.time_ns() - changed > SETTLED_NS and len(found) == len(folders)
         self._listed = (changed, found) if settled else None
         return found
+
+    def _remembered(self, error: OSError) -> list[str]:
+        """As `names`, where the folder cannot be listed: what is in memory goes on."""
+        known = sorted(name for name, followed in tuple(self._followed.items()) if followed.releases)
+        if not known:
+            said = f"{self._folder} cannot be listed ({error.strerror})"
+            raise ReleaseCorrupt(f"{said}: let the user who runs this read it, or look at its disk") from None
+        return known
 
     def _is_of_target(self, name: str) -> bool:
         try:
@@ -135,11 +152,14 @@ class Releases:
                 said = kinds.said(folder_of(self._settings, name, current(self._settings, name)))
                 copied = said.name not in ("", name)  # put there by somebody: no journey asks for it
                 return said.kind not in kinds.OF_NO_TARGET and not copied
-            return True
+            return name not in kinds.OF_NO_TARGET
 
     def _follow(self, name: str, followed: "_Followed") -> None:
+        followed.refused = None
         try:
             version = current(self._settings, name)
+            folder = folder_of(self._settings, name, version)
+            followed.refused = folder, look_of(folder)
             known = [release for release in followed.releases if release.version == version]
             release = known[0] if known else load(self._settings, name)
         except PropensityError as error:
@@ -148,7 +168,7 @@ class Releases:
             _log.error("release of %s refused, %s stays in force here: %s", name, serving, error)
             return
         others = [other for other in followed.releases if other.version != release.version]
-        followed.releases, followed.error = (release, *others[:1]), None
+        followed.releases, followed.error, followed.refused = (release, *others[:1]), None, None
 
 
 class _Followed:
@@ -159,5 +179,11 @@ class _Followed:
         self.looked = -AT_ONCE
         self.releases: tuple[Release, ...] = ()
         self.error: PropensityError | None = None
+        self.refused: tuple[Path, Look] | None = None  # the folder that did not load, as it was before
         self.damage: ReleaseCorrupt | None = None  # as it was found last
         self.lock = threading.Lock()
+
+    def differs(self, seen: tuple[int, int]) -> bool:
+        """Whether it has to be loaded: another pointer, or refused files that may have been put right."""
+        refused = self.refused  # another thread may load it meanwhile
+        return self.seen != seen or (refused is not None and look_of(refused[0]) != refused[1])

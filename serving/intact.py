@@ -11,18 +11,18 @@ from features.errors import ReleaseCorrupt
 from serving import folders
 
 SETTLED_NS = 1_000_000_000
-_Look = tuple[tuple[str, int, int, int, int], ...]
+Look = tuple[tuple[str, int, int, int, int], ...]
 
 
 class Intact:
     """Looks at one version of each model. For one thread at a time."""
 
     def __init__(self) -> None:
-        self._seen: dict[Path, tuple[str, _Look, ReleaseCorrupt | None]] = {}  # of a model's folder
+        self._seen: dict[Path, tuple[str, Look, ReleaseCorrupt | None]] = {}  # of a model's folder
 
     def damage(self, folder: Path) -> ReleaseCorrupt | None:
         """Why a version's folder is not what was signed, so that it would not load; None if it is."""
-        look = _look_of(folder)
+        look = look_of(folder)
         seen = self._seen.get(folder.parent)
         if seen is not None and seen[:2] == (folder.name, look):
             return seen[2]
@@ -33,7 +33,7 @@ class Intact:
         return found
 
 
-def _look_of(folder: Path) -> _Look:
+def look_of(folder: Path) -> Look:
     """Of each file what changes with what it holds: name, size, which it is, and when it was changed."""
     try:
         with os.scandir(folder) as found:

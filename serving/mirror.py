@@ -23,6 +23,7 @@ from features.settings import Settings
 from serving import kinds, releases, unfollowed
 from serving.folders import SUMS
 from serving.intact import Intact
+from serving.raised import frames
 from serving.unfollowed import Unfollowed
 
 EVERY = 5.0  # seconds between two looks: one listing and a few bytes a model
@@ -241,8 +242,11 @@ class Mirror:
     def _look(self) -> None:
         try:
             looked = look(self._settings, self._intact)
-        except (PropensityError, OSError) as error:  # what we have stays in force
-            self._say({"": _why(error), **{name: said for name, said in self._said.items() if name}})
+        except Exception as error:  # what we have stays in force, and nothing ends this thread
+            why = _why(error)
+            if not isinstance(error, PropensityError | OSError):  # nobody expected it
+                why += f" at {frames(error)}"
+            self._say({"": why, **{name: said for name, said in self._said.items() if name}})
             return
         for name in looked.changed:
             report.info("release of %s followed from the store", name)

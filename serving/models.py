@@ -260,4 +260,11 @@ def _verify_examples(folder: Path, model: Model) -> None:
                 f"was saved (example {wrong[0]}: {now[wrong[0]]}, expected {then[wrong[0]]}): it is "
                 "not the model that was judged, or LightGBM changed. Promote it again, or retrain"
             )
+    reasons, base = model.contributions(rows)
+    # Of a sum, and no look-up, the last bits depend on the order.
+    if not np.allclose(base + reasons.sum(axis=1), model.raw(rows), rtol=1e-9, atol=1e-6):
+        raise ReleaseCorrupt(
+            f"{folder / 'reasons.npz'} gives examples reasons that do not add up to their scores: promote it "
+            "again, or retrain"
+        )
     model.hasten(rows)

@@ -143,11 +143,15 @@ def load(settings: Settings, name: str, version: str | None = None) -> Release:
     """That version, or the one in force, verified. ReleaseError if absent, ReleaseCorrupt if changed."""
     named, version = version is None, version or current(settings, name)
     folder = folder_of(settings, name, version)
-    if not folder.is_dir() and named:
+    try:
+        there = folder.is_dir()
+    except OSError as error:
+        raise ReleaseCorrupt(f"{folder} {_unreadable(error, name)}") from None
+    if not there and named:
         raise ReleaseCorrupt(
             f"{folder.with_name('CURRENT')} names {version}, which is not there: promote {name} again"
         )
-    if not folder.is_dir():
+    if not there:
         raise ReleaseError(f"{name} {version} is not released in {folder.parent}: promote it first")
     return _open(folder, name, version)
 
@@ -169,7 +173,7 @@ def current(settings: Settings, name: str) -> str:
     try:
         version = read_pointer(pointer)
     except OSError as error:
-        raise ReleaseCorrupt(f"{pointer} cannot be read ({error.strerror}): promote {name} again") from None
+        raise ReleaseCorrupt(f"{pointer} {_unreadable(error, name)}") from None
     if version is not None and not SEGMENT.fullmatch(version):
         raise ReleaseCorrupt(f"{pointer} is damaged: it names no version. Promote {name} again")
     if version is None:
@@ -179,6 +183,11 @@ def current(settings: Settings, name: str) -> str:
             f"run `{kinds.made_by(name)}`{then}"
         )
     return version
+
+
+def _unreadable(error: OSError, name: str) -> str:
+    said = f"cannot be read ({error.strerror})"
+    return f"{said}: let the user who runs this read it, look at its disk, or promote {name} again"
 
 
 def serves(settings: Settings, name: str, version: str) -> bool:
@@ -195,13 +204,24 @@ def names(settings: Settings) -> list[str]:
 
 
 def folders_of(settings: Settings) -> dict[str, bool]:
-    """Each model's folder, sorted -> whether a version of it is in force."""
+    """Each model's folder, sorted -> whether a version is in force. What has no model's name is none."""
     try:
         with os.scandir(settings.home / "releases") as found:
-            entries = sorted((entry.name, entry.path) for entry in found)
+            entries = sorted((entry.name, entry.path) for entry in found if SEGMENT.fullmatch(entry.name))
     except FileNotFoundError:
         return {}
-    return {name: os.path.exists(f"{path}/CURRENT") for name, path in entries}  # noqa: PTH110
+    return {name: _is_there(f"{path}/CURRENT") for name, path in entries}
+
+
+def _is_there(pointer: str) -> bool:
+    """Also of what cannot be looked at: who loads it says so."""
+    try:
+        os.stat(pointer)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _open(folder: Path, name: str, version: str) -> Release:

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from running import ROOT, Running, environment, release, running, settings_of, small_build
-from tiny import TINY_MOMENT
+from tiny import TINY_MOMENT, tiny_value
 
 from features import online
 from features.errors import ReleaseError
 from features.settings import Settings
-from serving import mirror, releases
+from serving import folders, mirror, releases
 from serving.scores import Scorer
 
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
@@ -281,6 +282,48 @@ def test_what_cannot_be_followed_is_logged_once_for_each_reason(
     said, reasons = [record.getMessage() for record in caplog.records], ("changed", "missing", "not there")
     assert len(said) == len(reasons), said
     assert all(reason in line for reason, line in zip(reasons, said, strict=True))
+
+
+def test_arrays_of_another_type_in_the_store_end_no_answer_and_no_following(
+    two: tuple[Settings, Settings, Path], tmp_path: Path
+) -> None:
+    """Else one such release makes an internal error of every answer, and no later one, which mends it, ever
+    reaches the host."""
+    there, here, store = two
+    folder = tiny_value(tmp_path / "value")
+    with folders.arrays(folder / "draws.npz") as drawn:
+        np.savez(folder / "draws.npz", **dict(drawn) | {"normal": drawn["normal"].astype("U10")})
+    (folder / folders.SUMS).unlink()
+    folders.sign(folder)
+    with running(here, watched=True, PROPENSITY_RELEASES=str(store)) as service:
+        shutil.copytree(folder, store / "value" / "1")
+        (store / "value" / "CURRENT").write_text("1")
+        assert until(lambda: service.client.get("/readyz").json()["refused"] != [])
+        (told,) = service.client.get("/readyz").json()["refused"]
+        assert (told["name"], told["error"]["code"]) == ("value", "release_corrupt")
+        release(there, tmp_path, small_build(there), "churn_28d", "2", 1)
+        mirror.push(there, "churn_28d", "2")
+        assert until(lambda: version_of(service) == "2")
+        shutil.rmtree(store / "value")
+        assert until(lambda: service.client.get("/readyz").json()["refused"] == [])
+
+
+def test_an_error_that_nobody_expected_is_told_with_its_place_and_ends_no_following(
+    two: tuple[Settings, Settings, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the host stays on its version for good, and nothing tells."""
+    _, here, store = two
+    store.rename(store.with_name("aside"))
+    store.mkdir()
+    follower = mirror.Mirror(replace(here, home=Path("secret\0")))  # of which no file can be opened
+    with caplog.at_level(logging.WARNING, "propensity.service"):
+        for _ in range(3):
+            follower._look()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "ValueError at " in said
+    assert "unfollowed.py" in said
+    assert "secret" not in said
+    assert not follower.has_read()
 
 
 @pytest.mark.parametrize("address", ["", "http://127.0.0.1:9/releases", "nosuch://bucket"])

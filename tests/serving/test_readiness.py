@@ -267,6 +267,67 @@ def test_a_release_that_is_damaged_while_it_serves_is_told_before_a_restart_lose
         assert len(refused()) == 1
 
 
+@pytest.mark.parametrize("part", ["folder", "version", "all"])
+def test_a_model_that_cannot_be_looked_at_is_told_and_takes_nothing_else_with_it(
+    home: Settings, tmp_path: Path, part: str
+) -> None:
+    """A restored folder of another user, or a share that fails, made an internal error of every answer; and
+    once started again, the model was missing from each, and the probe called it well."""
+    release(home, tmp_path, small_build(home), "repurchase_7d", seed=1)
+    closed = home.home / "releases" / "churn_28d"
+    if part == "version":
+        version, closed = closed / "1", home.home / "share"
+        closed.mkdir()
+        version.rename(closed / "1")
+        version.symlink_to(closed / "1")
+    elif part == "all":
+        closed = closed.parent
+    command = (*WITHOUT_POWERS, sys.executable, "-c", SERVE)
+
+    def refused() -> dict[str, str | None]:
+        ready = service.client.get("/readyz", headers={"authorization": ""})
+        assert (ready.status_code, str(home.home) in ready.text) == (200, False)
+        found = {of["name"]: of for of in ready.json()["refused"]}
+        assert {of["error"]["code"] for of in found.values()} <= {"release_corrupt"}
+        metrics = service.client.get("/metrics").text
+        for name in ("churn_28d", "repurchase_7d"):
+            assert f'propensity_release_refused{{model="{name}"}} {float(name in found)}' in metrics
+        assert service.client.get("/v1/models").status_code == 200
+        return {name: of["serving"] for name, of in found.items()}
+
+    def answers() -> tuple[Any, int, int]:
+        profile = service.client.get("/v1/customers/c0001")
+        return service.scores("c0001").json(), decide(service, "k").status_code, profile.status_code
+
+    try:
+        with running(home, command, watched=True) as service:
+            (before, *_), _ = answers(), closed.chmod(0)
+            (during, *statuses) = answers()
+            assert (during["results"], statuses) == (before["results"], [200, 200])
+            named = {"churn_28d": "1"} | ({"repurchase_7d": "1"} if part == "all" else {})
+            assert refused() == named
+            closed.chmod(0o755)
+            assert refused() == {}
+            closed.chmod(0)
+        with running(home, command, watched=True) as service:
+            if part == "all":
+                for answer in (service.client.get("/readyz"), service.scores("c0001")):
+                    assert (answer.status_code, answer.json()["code"]) == (503, "release_corrupt")
+                    assert str(home.home) not in answer.text
+            else:
+                assert refused() == {"churn_28d": None}
+                lost, other = service.scores("c0001").json()["results"][0]["scores"]
+                assert (lost["target"], lost["error"]["code"]) == ("churn_28d", "release_corrupt")
+                assert "cannot be read" in lost["error"]["detail"]
+                assert other["model_version"] == "1"
+                assert answers()[2] == 200
+            closed.chmod(0o755)
+            assert refused() == {}
+            assert service.scores("c0001").json()["results"] == before["results"]
+    finally:
+        closed.chmod(0o755)
+
+
 def test_the_companion_goes_on_once_its_disk_is_mended(home: Settings) -> None:
     """Else fresh rows wait until somebody starts the service again, and nothing says so."""
     inbox = home.home / "log" / "inbox"

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tiny import tiny_model, tiny_rows
 from features.errors import ReleaseCorrupt, ReleaseError, UsageError
 from features.moments import DAY, parse_moment
 from serving import releases
-from serving.following import Releases
+from serving.following import AT_ONCE, Releases
 
 ROWS = tiny_rows(50, seed=31)
 
@@ -272,3 +273,54 @@ def test_a_pointer_to_a_version_that_is_not_there_is_a_damaged_release(tiny_sett
     with pytest.raises(ReleaseError, match="is not released") as asked:
         releases.load(tiny_settings, "churn_28d", "8")
     assert not isinstance(asked.value, ReleaseCorrupt)
+
+
+def test_what_has_no_models_name_beside_the_releases_is_no_model(tiny_settings, tiny_release):
+    """Else a copy that somebody left fails in every answer, with a code that no journey knows."""
+    tiny_release()
+    folder = folder_of(tiny_settings, "1").parent
+    for stray in (".churn_28d.bak", "churn_28d (copy)", "客户流失"):
+        shutil.copytree(folder, folder.with_name(stray))
+    followed = Releases(tiny_settings)
+    assert followed.targets() == followed.names() == releases.names(tiny_settings) == ["churn_28d"]
+    assert followed.errors == {}
+
+
+def test_a_pointer_that_cannot_be_looked_at_is_a_damaged_release(tiny_settings, tiny_release):
+    """Else an internal error is all that anybody is told, and after a restart nothing."""
+    release = tiny_release()
+    followed, pointer = Releases(tiny_settings), folder_of(tiny_settings, "CURRENT")
+    assert followed.get("churn_28d").version == "1"
+    aside = pointer.rename(pointer.with_name("aside"))
+    pointer.symlink_to(pointer)
+    time.sleep(AT_ONCE)
+    assert followed.get("churn_28d").version == release.version
+    assert "CURRENT cannot be read" in str(followed.errors["churn_28d"])
+    other = pointer.parent.with_name("value") / "CURRENT"
+    other.parent.mkdir()
+    other.symlink_to(other)
+    anew = Releases(tiny_settings)
+    assert (anew.targets(), anew.names()) == (["churn_28d"], ["churn_28d", "value"])
+    for _ in range(2):
+        with pytest.raises(ReleaseCorrupt, match="CURRENT cannot be read"):
+            anew.get("churn_28d")
+    aside.replace(pointer)
+    time.sleep(AT_ONCE)
+    for one in (followed, anew):
+        assert one.get("churn_28d").version == "1"
+        assert "churn_28d" not in one.errors
+
+
+def test_a_refused_release_whose_files_are_put_right_in_their_place_is_loaded(tiny_settings, tiny_release):
+    """Else whoever gives a folder back its rights, or a file its bytes, has to start every service again."""
+    tiny_release()
+    path = folder_of(tiny_settings, "1") / "booster-0.txt"
+    text = path.read_bytes()
+    damage(tiny_settings, "1")
+    followed = Releases(tiny_settings)
+    for _ in range(2):
+        with pytest.raises(ReleaseCorrupt, match="booster-0.txt was changed"):
+            followed.get("churn_28d")
+    path.write_bytes(text)
+    assert followed.get("churn_28d").version == "1"
+    assert followed.errors == {}

@@ -2,12 +2,17 @@
 
 import asyncio
 import gc
+import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from running import environment, free_port, settings_of
 
 from serving.dispatch import Dispatch
@@ -61,3 +66,55 @@ def test_what_was_loaded_is_not_searched_for_garbage_while_callers_wait(tmp_path
     finally:
         gc.unfreeze()
     assert kept[0] > 50_000
+
+
+# A machine that starts no more threads, as under a limit of processes: no stack can be as large.
+NO_THREADS = "import threading; threading.stack_size(1 << 50)\n"
+
+
+@pytest.mark.parametrize("command", ["propensity", "bentoml"])
+def test_a_part_that_does_not_start_ends_the_process_and_is_told(tmp_path: Path, command: str) -> None:
+    """Else it answers without jobs, erasures, fresh rows and the store of releases, is called ready for
+    weeks, and no line of its log says so."""
+    settings, port, log = settings_of(tmp_path / "home"), free_port(), tmp_path / "log"
+    settings = replace(settings, shop=shutil.copytree(settings.shop, tmp_path / "shop"))
+    (settings.shop / "shop.py").write_text(NO_THREADS)
+    told = "ERROR propensity.service the service cannot start: RuntimeError at "
+    serve = {
+        "propensity": ["propensity", "serve"],
+        "bentoml": ["bentoml", "serve", "serving.service:svc", "--port", f"{port}"],
+    }
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *serve[command]], env=environment(settings, port), stdout=file, stderr=file
+        )
+    try:
+        if command == "propensity":
+            assert process.wait(60) > 0
+        deadline = time.monotonic() + 60  # of BentoML's the worker ends, and its supervisor starts another
+        while log.read_text().count(told) < (1 if command == "propensity" else 2):
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+    finally:
+        process.terminate()
+        process.wait(60)
+    text = log.read_text()
+    assert "threading.py" in text, "where"
+    assert "Traceback" not in text
+    assert "serving on" not in text
+
+
+def test_what_was_started_is_stopped_whatever_ends_the_life_of_the_application(tmp_path: Path) -> None:
+    """Else a worker that its supervisor replaces goes on beside the new one, and does its work as well."""
+
+    async def behind(*_: Any) -> None:
+        assert set(threading.enumerate()) > before
+        raise RuntimeError
+
+    before = set(threading.enumerate())
+    try:
+        with pytest.raises(RuntimeError):
+            asyncio.run(Dispatch(settings_of(tmp_path / "home"), behind)({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    finally:
+        gc.unfreeze()
+    assert set(threading.enumerate()) <= before
