@@ -27,6 +27,7 @@ from serving.raised import frames
 from serving.unfollowed import Unfollowed
 
 EVERY = 5.0  # seconds between two looks: one listing and a few bytes a model
+PATIENCE = 10.0  # seconds that a start waits for the first
 
 report = logging.getLogger("propensity.service")
 
@@ -213,7 +214,7 @@ class Mirror:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._stopping = threading.Event()
+        self._stopping, self._looked = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="propensity-mirror", daemon=True)
         self._said: dict[str, str] = {}  # of what -> what was wrong with it last
         self._read = settings.releases is None
@@ -224,10 +225,11 @@ class Mirror:
         return self._read
 
     def start(self) -> None:
-        """Look once, so that the first answer has what is in force; then beside."""
+        """Look beside, and wait for the first look, so that the first answer has what is in force; but for no
+        longer than PATIENCE: a store that hangs keeps nobody from answering with what is here."""
         if self._settings.releases is not None:
-            self._look()
             self._thread.start()
+            self._looked.wait(PATIENCE)
 
     def stop(self) -> None:
         """Look no more."""
@@ -236,8 +238,10 @@ class Mirror:
             self._thread.join(EVERY)
 
     def _keep(self) -> None:
-        while not self._stopping.wait(EVERY):
+        while not self._stopping.is_set():
             self._look()
+            self._looked.set()
+            self._stopping.wait(EVERY)
 
     def _look(self) -> None:
         try:

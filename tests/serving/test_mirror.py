@@ -1,6 +1,7 @@
 """Services that share no disk: a bento, as BentoML builds and serves it, follows an object store."""
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -133,6 +134,24 @@ def test_a_service_whose_store_is_away_goes_on_with_what_it_has(home: Settings, 
     with running(home, watched=True, PROPENSITY_RELEASES="nosuch://bucket") as service:
         assert version_of(service) == "1"
         assert "releases cannot be followed from the store" in service.log
+
+
+def test_a_store_that_hangs_keeps_no_service_from_starting(
+    two: tuple[Settings, Settings, Path],
+) -> None:
+    """A bucket that accepts connections and says nothing must not take down every host that restarts."""
+    _, here, store = two
+    mirror.pull(here)
+    (store / "hangs_28d").mkdir()
+    os.mkfifo(store / "hangs_28d" / "CURRENT")  # nobody writes into it
+    with running(here, watched=True, PROPENSITY_RELEASES=str(store)) as service:
+        assert version_of(service) == "1"
+        ready = service.client.get("/readyz")
+        assert (ready.status_code, ready.json()["refused"]) == (200, [])
+        started = time.monotonic()
+        service.process.terminate()
+        service.process.wait(30)
+        assert time.monotonic() - started < 15
 
 
 def test_what_is_damaged_in_the_store_is_told_by_a_host_that_has_none_and_mended_by_promoting_it_again(
