@@ -6,7 +6,8 @@ trailers of a chunked body, that is too large or too late, are refused here, and
 as every other refusal is: by `Dispatch`.
 
 A request for scores is kept until it is whole, and answered at once (`Dispatch.quick`), if it can be; of what
-comes together the first, so that nobody's many keep others waiting. All others go uvicorn's way.
+comes together the first, so that nobody's many keep others waiting. All others go uvicorn's way. Who keeps a
+connection mostly sends the same head again: of one that was answered at once, the parser is not asked anew.
 """
 
 import asyncio
@@ -39,6 +40,7 @@ PROBES = (b"/livez", b"/healthz", b"/readyz")
 SPARE = 16  # connections above MOST, which may ask one of PROBES, once, and have SPARE_SECONDS to do so: else
 SPARE_SECONDS = 1.0  # who holds all others has the process taken for dead, and those whom it serves cut off
 MOST = min(1000, _FILES // 2) if _FILES > 0 else 1000  # connections; what else is open needs the other half
+KNOWN, KNOWN_BYTES = 4, 1 << 11  # heads of a connection that are known again: how many, how long at most
 _PIECE = 1 << 13  # bytes that are parsed before they are counted
 _QUICK = SCORES.encode()
 _SWITCHES = (b"upgrade", b"http2-settings")  # headers, and what `Connection` says of them
@@ -57,6 +59,8 @@ class Connection(HttpToolsProtocol):
         self._kept: bytes | None = None  # what came of the body of a request that is kept until it is whole
         self._keeping: asyncio.TimerHandle | None = None  # while it is not
         self._quickly = False  # what came last was answered so
+        self._between = True  # no part of a request has come
+        self._heads: dict[bytes, tuple[Mapping[bytes, bytes], int]] = {}  # and the length of a body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -76,6 +80,10 @@ class Connection(HttpToolsProtocol):
         super().shutdown()
 
     def data_received(self, data: bytes) -> None:
+        head = data[: data.find(b"\r\n\r\n") + 4] if self._between else b""
+        length = len(data) - len(head)
+        if self._heads.get(head, (None, -1))[1] == length and self._answered_again(head, data):
+            return
         self._quickly = False
         while data and not self._refused:
             if self._unread >= MAX_HEAD:
@@ -87,6 +95,8 @@ class Connection(HttpToolsProtocol):
             self._feed(piece)
             if self._unread and len(self.headers or ()) > MAX_HEADERS:
                 self._refuse(_too_large())
+        if head and self._quickly and self._between:
+            self._remember(head, length)
         if self._kept is not None and self._keeping is None:
             self._keeping = self.loop.call_later(KEEP_SECONDS, self._hand_on)
         cycle = self.cycle
@@ -95,6 +105,28 @@ class Connection(HttpToolsProtocol):
                 self._in_time()
         elif self._late is None and not self._refused:
             self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
+
+    def _answered_again(self, head: bytes, data: bytes) -> bool:
+        """Whether what came, of a head that is known, was answered at once."""
+        if self._quick is None or self._refused or not self._free():
+            return False
+        said = self._quick(self._heads[head][0], data[len(head) :])
+        if said is None:
+            return False
+        self._unset_keepalive_if_required()
+        if self._late is not None:
+            self._in_time()
+        self._answer(*said)
+        return True
+
+    def _remember(self, head: bytes, length: int) -> None:
+        """The head of what was answered at once, if it and a body of that length is all that came."""
+        headers = dict(self.headers)
+        given = headers.get(b"content-length") == str(length).encode()
+        if given and b"transfer-encoding" not in headers and len(head) <= KNOWN_BYTES:
+            if len(self._heads) == KNOWN:
+                self._heads.clear()
+            self._heads[head] = headers, length
 
     def _feed(self, data: bytes) -> None:
         """As uvicorn's `data_received`, but who asks for another protocol is answered as if he had not: the
@@ -148,9 +180,14 @@ class Connection(HttpToolsProtocol):
         if len(self._kept) > _PIECE:
             self._hand_on()
 
+    def on_message_begin(self) -> None:
+        self._between = False
+        super().on_message_begin()
+
     def on_message_complete(self) -> None:
         if self._switches():
             return
+        self._between = True
         if self._kept is not None and self._quick is not None:
             said = self._quick(dict(self.headers), self._kept)
             if said is not None:
@@ -162,16 +199,20 @@ class Connection(HttpToolsProtocol):
     def _may_be_quick(self) -> bool:
         """Whether this head is of a request that is to be kept: nothing is asked of HTTP but an answer, and
         nothing else is being answered."""
-        before = self.cycle
         return (
             self.url == _QUICK
             and self._quick is not None
-            and not (self._quickly or self._spare or self.expect_100_continue or self.flow.write_paused)
-            and (before is None or before.response_complete)
+            and not (self._quickly or self.expect_100_continue)
+            and self._free()
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
         )
+
+    def _free(self) -> bool:
+        """Whether nothing else is being answered, and an answer can be written."""
+        before = self.cycle
+        return not (self._spare or self.flow.write_paused) and (before is None or before.response_complete)
 
     def _should_upgrade(self) -> bool:
         """Never."""

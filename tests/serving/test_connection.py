@@ -4,6 +4,7 @@
 
 import http.client
 import json
+import random
 import re
 import socket
 import sys
@@ -220,6 +221,52 @@ def test_what_comes_together_is_answered_in_its_order(service: Running) -> None:
         head = b"POST /v1/scores HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + MINE + JSON
         connection.sendall(head + b"\r\n" + chunks + sent[0])
         assert [status for status, _, _ in answers(connection, 2)] == [200, 200]
+
+
+def test_a_head_that_is_known_is_answered_as_the_first_time(service: Running) -> None:
+    """Else the second answer on a connection is another customer's, or lets in whom the first would not."""
+    long = b"X-A: " + b"b" * 3_000 + b"\r\n"
+    heads = [(MINE, JSON), (MINE, JSON, b"X-A: b\r\n"), (JSON,), (MINE,), (MINE, JSON, long)]
+    bodies = [b'{"customers": ["c%04d"], "reasons": 0}' % n for n in range(4)]
+    bodies += [GOOD, GOOD + b" ", b'{"customers": [], "reasons": 0}      ', b"x" * len(bodies[0]), b""]
+    asked = [post(body, *head) for head in heads for body in bodies]
+    with ExitStack() as stack:
+        expected = []
+        for one in asked:  # each on a connection of its own
+            connection = stack.enter_context(connected(service))
+            connection.sendall(one)
+            expected += answers(connection, 1)
+        assert {status for status, _, _ in expected} == {200, 400, 401, 415, 422}
+        connection = stack.enter_context(connected(service))
+        order = [*range(len(asked)), *range(len(asked)), *random.Random(0).choices(range(len(asked)), k=200)]
+        for place in order:  # all on one, most again and again; some in parts, or with the next
+            one, cut = asked[place], asked[place].index(b"\r\n\r\n") + 4
+            parts = [one] if place % 3 else [one[:cut], one[cut:]]
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(0.002 * (len(parts) > 1))
+            assert answers(connection, 1) == [expected[place]]
+            connection.sendall(one + asked[0])
+            assert answers(connection, 2) == [expected[place], expected[0]]
+
+
+def test_the_body_of_what_was_refused_early_is_no_request(service: Running) -> None:
+    """A caller that is answered before all of a body was read sends the rest: a known head in it is text."""
+    known = post(GOOD, MINE, JSON)
+    long = post(b"x" * 20_000 + known + b"x" * 20_000, JSON)  # without a key
+    with connected(service) as connection:
+        connection.sendall(known)
+        assert answers(connection, 1)[0][0] == 200
+        start = long.index(known)
+        connection.sendall(long[:start])
+        assert answers(connection, 1)[0][0] == 401
+        connection.sendall(known)
+        time.sleep(0.2)
+        connection.sendall(long[start + len(known) :] + known)
+        assert [status for status, _, _ in answers(connection, 1)] == [200]
+        connection.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
 
 
 def test_a_body_that_comes_late_or_never_holds_nobody_up(service: Running) -> None:
