@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from serving.admission import refusal
 from serving.incoming import SCORES
 from serving.problems import Problem
+from serving.transports import Joined, Lingering
 
 RESTS = "propensity.rests"
 """A key of an ASGI scope whose caller was told that too much is asked: nothing of it is read for a while."""
@@ -32,7 +33,6 @@ MAX_HEADERS = 100
 HEAD_SECONDS = 10.0  # from the connection, or a head's first byte, to its last; or to send what nobody reads
 KEEP_SECONDS = 1.0  # for a body to follow its head, before uvicorn waits for it in a task of its own
 REST_SECONDS = 0.2  # that are not read: who asks again at once would take from those who were let in
-LINGER_SECONDS = 1.0  # for the other side to read why, before what it still sends resets the connection
 _FILES, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
 Heads = list[tuple[bytes, bytes]]
 Quick = Callable[[Mapping[bytes, bytes], bytes], tuple[int, Heads, bytes, bool] | None]
@@ -277,7 +277,7 @@ class Connection(HttpToolsProtocol):
         # Not where no body follows the head, nor where something is said before it.
         followed = cycle.scope["type"] == "http" and cycle.scope["method"] != "HEAD"
         if followed and not cycle.waiting_for_100_continue:
-            cycle.transport = _Joined(cycle.transport)  # type: ignore[assignment]
+            cycle.transport = Joined(cycle.transport)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 
     def _unasked(self) -> bool:
@@ -316,7 +316,7 @@ class Connection(HttpToolsProtocol):
         scope: Any = {"type": REFUSED, "problem": problem, "method": "", "headers": [], "client": self.client}
         self.cycle = RequestResponseCycle(
             scope=scope,
-            transport=_Lingering(self.transport, self.loop),  # type: ignore[arg-type]
+            transport=Lingering(self.transport, self.loop),  # type: ignore[arg-type]
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -328,43 +328,6 @@ class Connection(HttpToolsProtocol):
             on_response=lambda: None,
         )
         self._start_asgi_task(self.cycle, self.app)
-
-
-class _Joined:
-    """A transport whose first bytes, the head of an answer, leave with those that follow, of its body.
-
-    uvicorn writes them one after the other: two calls of the system, two packets, and a caller woken twice.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head: bytes | None = None
-        self.is_closing = transport.is_closing
-
-    def write(self, data: bytes) -> None:
-        if self._head is None:
-            self._head = data
-        else:
-            self._transport.write(self._head + data if self._head else data)
-            self._head = b""
-
-    def close(self) -> None:
-        if self._head:
-            self.write(b"")
-        self._transport.close()
-
-
-class _Lingering:
-    """A transport whose `close` says so and lets the other side finish for a moment."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self.write, self.is_closing = transport.write, transport.is_closing
-        self._transport, self._loop = transport, loop
-
-    def close(self) -> None:
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._loop.call_later(LINGER_SECONDS, self._transport.close)
 
 
 def _too_large() -> Problem:
