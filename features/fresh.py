@@ -91,8 +91,10 @@ class Overlay:
     def _look(self) -> None:
         """Note who waits: after a flip, or once the store started anew, everybody of whom what is published
         does not know all."""
-        anew, published = self._anew(), self._online.current()
-        if published != self._published or anew:
+        epoch, published = self._current_epoch(), self._online.current()
+        if (published, epoch) != (self._published, self._epoch):
+            if epoch != self._epoch:
+                self._erase_again()
             self._inbox.forget_overlaid()
             log = log_of(self.settings, published)
             taken = self._inbox.taken(log.fingerprint)
@@ -100,7 +102,7 @@ class Overlay:
             self._inbox.note_aliases({row["customer_id"]: row["canonical_id"] for row in merged})
             self._changes, self._seen = self._inbox.changes(), self._inbox.last()
             self._waiting = self._inbox.customers(taken, since=published.moment)
-            self._published = published
+            self._published, self._epoch = published, epoch
             if not self._waiting:  # so that the first event waits for no import and no compiler
                 self._rows(published, [_somebody(self.settings, published)], [])
             return
@@ -111,18 +113,18 @@ class Overlay:
             self._waiting |= new
             self._seen = max(self._seen, *new.values()) if new else self._seen
 
-    def _anew(self) -> bool:
-        """Whether the store started anew since the last look; who had been erased by then is not there."""
+    def _current_epoch(self) -> str:
+        """The store's, as it was a moment ago."""
         if time.monotonic() - self._checked < CHECK:
-            return False
+            return self._epoch
         epoch = self._online.epoch()
         self._checked = time.monotonic()
-        if epoch == self._epoch:
-            return False
+        return epoch
+
+    def _erase_again(self) -> None:
+        """Of a store that may be what it was before: who was erased since."""
         if again := erase_again(self.settings):
             report.warning("the store had %d customers again who had been erased: they are erased", again)
-        self._epoch = epoch
-        return True
 
     def _write(self, published: Published, customer_ids: Sequence[str]) -> dict[str, int]:
         """Write these customers' overlay rows; customer -> number of the last event that hers has."""

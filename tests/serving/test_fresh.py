@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -488,6 +489,31 @@ def test_what_redis_lost_in_a_crash_is_written_again_and_who_was_erased_is_erase
         assert rows.latest([erased])[1].status[0] == UNKNOWN
         time.sleep(1.5 * fresh.CHECK)
         assert overlay.step() == 0, "once"
+
+
+def test_a_redis_that_still_reads_what_it_saved_is_looked_at_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It says who it is long before it answers: who takes that for all never writes again what it lost."""
+    monkeypatch.setattr(fresh, "RETRY", 0.05)
+    monkeypatch.setattr(fresh, "CHECK", 0.05)
+    customer = world.late[3]
+    with redis_server(tmp_path) as server, server.client() as client, ThreadPoolExecutor(1) as pool:
+        settings = replace(copied(world, tmp_path), online=server.url, online_timeout=timedelta(seconds=30))
+        online.publish(settings, Build.open(settings), TODAY)
+        for number in range(5):  # while it reads, it answers after every two megabytes
+            client.set(f"more-{number}", os.urandom(3 << 20))
+        client.save()
+        overlay = fresh.Overlay(settings)
+        tell(settings, [order("o1", customer)])
+        until(lambda: overlay.step() > 0)
+        first = row(settings, [customer])
+        server.stop()
+        loaded = pool.submit(server.start, "--key-load-delay", "200000")
+        until(lambda: overlay.step() > 0)
+        loaded.result()
+        np.testing.assert_array_equal(row(settings, [customer]), first)
+    assert "BusyLoadingError" in caplog.text
 
 
 def test_what_the_log_has_already_is_not_counted_again(world: World, tmp_path: Path) -> None:
