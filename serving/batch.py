@@ -10,6 +10,7 @@ scores/<name>/<version>/<moment>.<build>.npy    float64 [1001], the probabilitie
 import io
 import os
 from bisect import bisect_right
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -130,10 +131,13 @@ def percentiles(probability: Numbers, quantiles: Numbers) -> Numbers:
     >>> percentiles(np.array([.0, .2, .4, 1.]), _quantiles(np.array([.1, .2, .3, .4, .5]))).tolist()
     [0.0, 40.0, 80.0, 100.0]
     """
-    if len(probability) == 1 and quantiles[0] <= probability[0]:  # three calls cost more than the search
-        return np.array([(bisect_right(quantiles.data, probability[0]) - 1) / 10])
     at_most: Numbers = np.maximum(np.searchsorted(quantiles, probability, side="right") - 1, 0) / 10
     return at_most
+
+
+def percentile_of(chance: float, quantiles: Sequence[float]) -> float:
+    """`percentiles` of one."""
+    return (bisect_right(quantiles, chance) - 1) / 10 if quantiles[0] <= chance else 0.0
 
 
 def _quantiles(probability: Numbers) -> Numbers:

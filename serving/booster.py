@@ -138,17 +138,20 @@ class Booster:
     def raw(self, rows: Rows) -> Numbers:
         """float32 [n, features], NaN for null -> log-odds, float64 [n]."""
         if len(rows) == 1:
-            row = self._checked(rows).tobytes()
-            out, length = ctypes.c_double(), ctypes.c_int64()
-            _check(
-                library().LGBM_BoosterPredictForMatSingleRowFast(
-                    self._single, row, ctypes.byref(length), ctypes.byref(out)
-                )
-            )
-            return np.array([out.value])
+            return np.array([self.one(rows)])
         if self._compiled is not None and len(rows) >= MANY:
             return self._compiled.raw(self._checked(rows))
         return self._predict(rows, _RAW, 1)[:, 0]
+
+    def one(self, row: Rows) -> float:
+        """float32 [1, features] -> its log-odds, as `raw` gives them."""
+        out, length = ctypes.c_double(), ctypes.c_int64()
+        code = library().LGBM_BoosterPredictForMatSingleRowFast(
+            self._single, self._checked(row).tobytes(), ctypes.byref(length), ctypes.byref(out)
+        )
+        if code != 0:
+            _check(code)
+        return out.value
 
     def hasten(self, rows: Rows) -> bool:
         """Score MANY rows and more by the compiled trees from now on; whether that is so.

@@ -1,5 +1,6 @@
 """What a model says of itself: card.json of every release."""
 
+import operator
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -44,19 +45,21 @@ class Members(msgspec.Struct, frozen=True, omit_defaults=True):
     def holds(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Of whom the condition holds: bool [n], from the feature's values float32 [n], NaN for null.
 
+        Of a single value a single answer.
+
         >>> Members("orders_90d", "").holds(np.array([2, 0, np.nan], np.float32)).tolist()
         [True, False, False]
         """
-        return np.asarray(_HOLDS[self.op](values, self.value))
+        return _HOLDS[self.op](values, self.value)
 
 
 _HOLDS: dict[Op, Callable[[NDArray[np.float32], float], NDArray[np.bool_]]] = {
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "<=": np.less_equal,
-    "<": np.less,
-    "unknown": lambda values, _: np.isnan(values),
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "<=": operator.le,
+    "<": operator.lt,
+    "unknown": lambda values, _: values != values,
 }
 
 

@@ -34,12 +34,13 @@ HEAD_SECONDS = 10.0  # from the connection, or a head's first byte, to its last;
 KEEP_SECONDS = 1.0  # for a body to follow its head, before uvicorn waits for it in a task of its own
 REST_SECONDS = 0.2  # that are not read: who asks again at once would take from those who were let in
 _FILES, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-Heads = list[tuple[bytes, bytes]]
-Quick = Callable[[Mapping[bytes, bytes], bytes], tuple[int, Heads, bytes, bool] | None]
+Sender = Callable[[Mapping[bytes, bytes]], str | None]
+Quick = Callable[[str, bytes], tuple[int, bytes, bytes, bool] | None]
 PROBES = (b"/livez", b"/healthz", b"/readyz")
 SPARE = 16  # connections above MOST, which may ask one of PROBES, once, and have SPARE_SECONDS to do so: else
 SPARE_SECONDS = 1.0  # who holds all others has the process taken for dead, and those whom it serves cut off
 MOST = min(1000, _FILES // 2) if _FILES > 0 else 1000  # connections; what else is open needs the other half
+_UNKNOWN = ("", -1)
 KNOWN, KNOWN_BYTES = 4, 1 << 11  # heads of a connection that are known again: how many, how long at most
 _PIECE = 1 << 13  # bytes that are parsed before they are counted
 _QUICK = SCORES.encode()
@@ -55,12 +56,14 @@ class Connection(HttpToolsProtocol):
         self._refused = False
         self._spare = False
         self._late: asyncio.TimerHandle | None = None  # while no request is being answered
+        self._sender: Sender | None = getattr(self.app, "sender", None)
         self._quick: Quick | None = getattr(self.app, "quick", None)
         self._kept: bytes | None = None  # what came of the body of a request that is kept until it is whole
         self._keeping: asyncio.TimerHandle | None = None  # while it is not
         self._quickly = False  # what came last was answered so
         self._between = True  # no part of a request has come
-        self._heads: dict[bytes, tuple[Mapping[bytes, bytes], int]] = {}  # and the length of a body
+        self._heads: dict[bytes, tuple[str, int]] = {}  # who asks, and the length of a body
+        self._answered_at = 0.0  # when what was answered at once was
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -82,7 +85,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         head = data[: data.find(b"\r\n\r\n") + 4] if self._between else b""
         length = len(data) - len(head)
-        if self._heads.get(head, (None, -1))[1] == length and self._answered_again(head, data):
+        sender, known = self._heads.get(head, _UNKNOWN)
+        if known == length and self._answered_again(sender, data[-length:]):
             return
         self._quickly = False
         while data and not self._refused:
@@ -106,14 +110,13 @@ class Connection(HttpToolsProtocol):
         elif self._late is None and not self._refused:
             self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
 
-    def _answered_again(self, head: bytes, data: bytes) -> bool:
+    def _answered_again(self, sender: str, body: bytes) -> bool:
         """Whether what came, of a head that is known, was answered at once."""
         if self._quick is None or self._refused or not self._free():
             return False
-        said = self._quick(self._heads[head][0], data[len(head) :])
+        said = self._quick(sender, body)
         if said is None:
             return False
-        self._unset_keepalive_if_required()
         if self._late is not None:
             self._in_time()
         self._answer(*said)
@@ -123,10 +126,11 @@ class Connection(HttpToolsProtocol):
         """The head of what was answered at once, if it and a body of that length is all that came."""
         headers = dict(self.headers)
         given = headers.get(b"content-length") == str(length).encode()
-        if given and b"transfer-encoding" not in headers and len(head) <= KNOWN_BYTES:
+        sender = None if self._sender is None else self._sender(headers)
+        if given and sender and length and b"transfer-encoding" not in headers and len(head) <= KNOWN_BYTES:
             if len(self._heads) == KNOWN:
                 self._heads.clear()
-            self._heads[head] = headers, length
+            self._heads[head] = sender, length
 
     def _feed(self, data: bytes) -> None:
         """As uvicorn's `data_received`, but who asks for another protocol is answered as if he had not: the
@@ -188,8 +192,9 @@ class Connection(HttpToolsProtocol):
         if self._switches():
             return
         self._between = True
-        if self._kept is not None and self._quick is not None:
-            said = self._quick(dict(self.headers), self._kept)
+        if self._kept is not None and self._quick is not None and self._sender is not None:
+            sender = self._sender(dict(self.headers))
+            said = None if sender is None else self._quick(sender, self._kept)
             if said is not None:
                 self._answer(*said)
                 return
@@ -224,16 +229,32 @@ class Connection(HttpToolsProtocol):
             self._keeping.cancel()
             self._keeping = None
 
-    def _answer(self, status: int, headers: Heads, body: bytes, rests: bool) -> None:
+    def _answer(self, status: int, lines: bytes, body: bytes, rests: bool) -> None:
         self._keep_no_longer()
         self._quickly = True
-        head = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            head += (name, b": ", value, b"\r\n")
-        self.transport.write(b"".join((*head, b"\r\n", body)))
-        super().on_response_complete()
+        said = [STATUS_LINE[status]]
+        for name, value in self.server_state.default_headers:
+            said += (name, b": ", value, b"\r\n")
+        said += (lines, b"\r\n", body)
+        self.transport.write(b"".join(said))
+        self.server_state.total_requests += 1
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._keep_alive(self.timeout_keep_alive)
         if rests:
             self._rest()
+
+    def _keep_alive(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close what was idle for as long as uvicorn keeps it. One timer for many that are answered at once:
+        to set it anew for each costs as much as to read a request."""
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._keep_alive(left)
+        else:
+            super().timeout_keep_alive_handler()
 
     def on_response_complete(self) -> None:
         rests = self.cycle is not None and RESTS in self.cycle.scope

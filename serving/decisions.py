@@ -100,7 +100,7 @@ def _require_due(context: DecisionContext, found: "_Found") -> None:
         return
     scenario, n, why = context.scenarios[name], np.zeros(1), "`propensity due` tells who is"
     if scenario.anniversary is None and scenario.segment is None:
-        known_at = from_us(found.rows.known_at[0])
+        known_at = from_us(found.rows.moments[0])
         days = np.array([(at - known_at) / DAY])
         said = context.standings.standing(found.told, found.published, found.rows.consents(0), known_at)
         row = with_complaints({f: np.array([value]) for f, value in found.row.items()}, [said])
@@ -140,7 +140,7 @@ class _Found:
 
     def inputs(self, context: DecisionContext) -> tuple[Rules, Inputs]:
         """The rules, and all that a decision is taken from, as they are now."""
-        settings, who, known_at = context.settings, self.customer_id, from_us(self.rows.known_at[0])
+        settings, who, known_at = context.settings, self.customer_id, from_us(self.rows.moments[0])
         as_of = settings.now()
         if context.rows.erasing(who):  # since her features were read
             raise UnknownCustomer(GONE)
@@ -181,7 +181,7 @@ def _look(context: DecisionContext, request: DecisionRequest, candidates: tuple[
     if owners and owners[0] != customer_id:  # it became another customer's id: what binds her is asked anew
         return _look(context, msgspec.structs.replace(request, customer=owners[0]), candidates)
     answerable(published, context.settings, context.settings.now())
-    if customer_id is None or rows.status[0] != PRESENT:
+    if customer_id is None or rows.statuses[0] != PRESENT:
         raise UnknownCustomer(GONE)
     release, probability = order_model(context, context.shop.value_horizon_days), None
     if release is not None:

@@ -7,7 +7,7 @@ message that could repeat one.
 
 import gc
 import logging
-import os
+import random
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from features.errors import PropensityError, SettingsError
-from features.settings import Settings, clock
+from features.settings import Settings
 from serving import api, bodies, problems, stock
 from serving.admission import Load, Rates
 from serving.companion import Companion
@@ -33,7 +33,7 @@ from serving.incoming import (
     require_plain,
     route_of,
 )
-from serving.keys import Key, Keys
+from serving.keys import Key, Keys, digest_of
 from serving.learnt import learn
 from serving.metrics import METHODS, NO_CLIENT, OTHER, UNMATCHED, Metrics
 from serving.mirror import Mirror
@@ -52,6 +52,13 @@ SAFE = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
+)
+_LINES = b"".join(
+    [
+        b"content-type: %b\r\ncontent-length: %d\r\n",
+        *(b"%b: %b\r\n" % head for head in SAFE),
+        b"x-request-id: %b\r\n",
+    ]
 )
 
 service = logging.getLogger("propensity.service")
@@ -78,7 +85,7 @@ class Dispatch:
         elif scope["type"] == "lifespan":
             await self._life(scope, receive, send)
         elif scope["type"] == REFUSED:
-            started, request_id = time.perf_counter(), os.urandom(16).hex()
+            started, request_id = time.perf_counter(), new_id()
             answer = _problem(scope["problem"], request_id)
             await _send(send, answer, request_id, None)
             self._done(UNMATCHED, OTHER, answer.status, NO_CLIENT, request_id, started)
@@ -104,7 +111,7 @@ class Dispatch:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        request_id = os.urandom(16).hex()
+        request_id = new_id()
         asked, method = route_of(scope), scope["method"]
         route = asked if asked in api.ROUTES else UNMATCHED
         client = NO_CLIENT
@@ -136,21 +143,29 @@ class Dispatch:
         await _send(send, answer, request_id, api.SUNSET.get(route))
         self._done(route, method, answer.status, client, request_id, started)
 
-    def quick(self, headers: Headers, sent: bytes) -> tuple[int, Heads, bytes, bool] | None:
-        """The status, headers and body of an answer to `POST /v1/scores`, as `_request` gives it, at once;
-        and whether its caller RESTS.
+    def sender(self, headers: Headers) -> str | None:
+        """Who asks by these headers of `POST /v1/scores`, for `quick`: the digest of the key that was sent.
+        None: what they promise is to be asked for in the usual way."""
+        try:
+            require_plain(headers)
+            return digest_of(_sent(headers))
+        except Problem:  # the usual way says so
+            return None
+
+    def quick(self, sender: str, sent: bytes) -> tuple[int, bytes, bytes, bool] | None:
+        """The status, lines of headers and body of an answer to `POST /v1/scores`, as `_request` gives it, at
+        once; and whether its caller RESTS.
 
         A task of its own, and ASGI's messages, cost more than one customer's score. None: not so this one.
         """
-        started, request_id, client = time.perf_counter(), os.urandom(16).hex(), NO_CLIENT
+        started, request_id, client = time.perf_counter(), new_id(), NO_CLIENT
         rests = False
         try:
-            require_plain(headers)
             request = bodies.SCORES.decode(sent)
         except Problem:  # the usual way says so
             return None
         try:
-            key = self._key(headers)
+            key = self._known(sender)
             if key.test or self._settings.scores == "bentoml" or not self._handlers.at_once(request):
                 return None
             client = key.client
@@ -159,7 +174,7 @@ class Dispatch:
         except Exception as error:  # the last door, as in `_request`: none may reach the parser that calls us
             answer, rests = self._failed(error, request_id), _overloaded(error)
         self._done(SCORES, "POST", answer.status, client, request_id, started)
-        return answer.status, _heads(answer, request_id, api.SUNSET.get(SCORES)), answer.body, rests
+        return answer.status, _lines(answer, request_id, api.SUNSET.get(SCORES)), answer.body, rests
 
     def _failed(self, error: Exception, request_id: str) -> Answer:
         """What a caller is told of an error, and the log of one that nobody expected."""
@@ -192,13 +207,11 @@ class Dispatch:
 
     def _key(self, headers: Headers) -> Key:
         """The key that was sent, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; Problem 401."""
-        given = headers.get(b"authorization", b"")
-        scheme, _, key = given.partition(b" ")
-        if not given:
-            key = headers.get(b"x-api-key", b"")
-        elif scheme.lower() != b"bearer":
-            key = b""
-        found = self._keys.of(key.strip())
+        return self._known(digest_of(_sent(headers)))
+
+    def _known(self, digest: str) -> Key:
+        """The key of that digest; Problem 401."""
+        found = self._keys.of(digest)
         if found is None:
             detail = "send a key that this service knows: `Authorization: Bearer KEY`"
             raise Problem(401, "unauthorized", detail, headers={"www-authenticate": "Bearer"})
@@ -224,16 +237,20 @@ class AccessLog:
     """A line a request to standard error, as our loggers write theirs, without what a record costs."""
 
     def __init__(self) -> None:
-        self._second, self._stamp = clock(), ""
+        self._second, self._stamp = 0, ""
 
     def write(self, line: str) -> None:
         """One line, at once."""
-        now = clock()
-        second = now.replace(microsecond=0)
+        second, ns = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second:
-            self._second, self._stamp = second, f"{second.astimezone():%Y-%m-%d %H:%M:%S}"
-        sys.stderr.write(f"{self._stamp},{now.microsecond // 1000:03} INFO propensity.access {line}\n")
+            self._second, self._stamp = second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+        sys.stderr.write(f"{self._stamp},{ns // 1_000_000:03} INFO propensity.access {line}\n")
         sys.stderr.flush()
+
+
+def new_id() -> str:
+    """Of a request: 32 digits in hex, for logs. Nobody is kept from guessing one."""
+    return f"{random.getrandbits(128):032x}"
 
 
 def keys(settings: Settings) -> Keys:
@@ -263,6 +280,24 @@ async def _send(send: Send, answer: Answer, request_id: str, ends: datetime | No
         async for part in answer.parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _sent(headers: Headers) -> bytes:
+    """The key, as it was sent; nothing where none was."""
+    given = headers.get(b"authorization", b"")
+    scheme, _, key = given.partition(b" ")
+    if not given:
+        key = headers.get(b"x-api-key", b"")
+    elif scheme.lower() != b"bearer":
+        key = b""
+    return key.strip()
+
+
+def _lines(answer: Answer, request_id: str, ends: datetime | None) -> bytes:
+    """`_heads`, as they are written."""
+    if ends is None and not answer.headers:  # most of them
+        return _LINES % (answer.type, len(answer.body), request_id.encode())
+    return b"".join([b"%b: %b\r\n" % head for head in _heads(answer, request_id, ends)])
 
 
 def _heads(answer: Answer, request_id: str, ends: datetime | None) -> Heads:

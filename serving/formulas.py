@@ -18,6 +18,7 @@ from serving.booster import Numbers, Rows
 _LN2_HIGH = float.fromhex("0x1.62e42feep-1")  # ln 2 in two parts, so that k * high is exact (Cody and Waite)
 _LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 _TAYLOR = tuple(1 / math.factorial(n) for n in range(13, -1, -1))  # enough for |r| <= ln(2) / 2
+_PER_LN2 = 1 / math.log(2)
 _FEW = 8  # numbers that are done sooner one by one
 _ARTANH = tuple(1 / n for n in range(23, 0, -2))  # enough for |s| <= 3 - sqrt(8)
 
@@ -31,7 +32,7 @@ def exp(x: Numbers) -> Numbers:
     if x.size <= _FEW:
         return np.array([_exp(one) for one in x.ravel().tolist()]).reshape(x.shape)
     x = np.minimum(np.maximum(x, -700.0), 700.0)
-    k = np.rint(x * (1 / math.log(2)))
+    k = np.rint(x * _PER_LN2)
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     power = np.full_like(r, _TAYLOR[0])
     for coefficient in _TAYLOR[1:]:
@@ -45,8 +46,9 @@ def _exp(x: float) -> float:
     """`exp` of one number: the same operations, without numpy's cost of each."""
     if x != x:
         return x
-    x = min(max(x, -700.0), 700.0)
-    k = round(x * (1 / math.log(2)))
+    if not -700.0 < x < 700.0:
+        x = 700.0 if x > 0 else -700.0
+    k = round(x * _PER_LN2)
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
     power = _TAYLOR[0]
     for coefficient in _TAYLOR[1:]:
@@ -75,8 +77,12 @@ def log(x: Numbers) -> Numbers:
 def sigmoid(log_odds: Numbers) -> Numbers:
     """Log-odds -> probability."""
     if log_odds.size <= _FEW:
-        return np.array([1.0 / (1.0 + _exp(-x)) for x in log_odds.ravel().tolist()]).reshape(log_odds.shape)
+        return np.array([_sigmoid(x) for x in log_odds.ravel().tolist()]).reshape(log_odds.shape)
     return 1.0 / (1.0 + exp(-log_odds))
+
+
+def _sigmoid(log_odds: float) -> float:
+    return 1.0 / (1.0 + _exp(-log_odds))
 
 
 class IdentityCalibration(msgspec.Struct, frozen=True, tag_field="kind", tag="identity"):
@@ -85,6 +91,10 @@ class IdentityCalibration(msgspec.Struct, frozen=True, tag_field="kind", tag="id
     def probability(self, log_odds: Numbers) -> Numbers:
         """Log-odds [n] -> probability [n]."""
         return sigmoid(log_odds)
+
+    def chance(self, log_odds: float) -> float:
+        """As `probability`, of one."""
+        return _sigmoid(log_odds)
 
 
 class LogisticCalibration(msgspec.Struct, frozen=True, tag_field="kind", tag="logistic"):
@@ -100,6 +110,10 @@ class LogisticCalibration(msgspec.Struct, frozen=True, tag_field="kind", tag="lo
     def probability(self, log_odds: Numbers) -> Numbers:
         """Log-odds [n] -> probability [n]."""
         return sigmoid(self.a * log_odds + self.b)
+
+    def chance(self, log_odds: float) -> float:
+        """As `probability`, of one."""
+        return _sigmoid(self.a * log_odds + self.b)
 
 
 class IsotonicCalibration(msgspec.Struct, frozen=True, tag_field="kind", tag="isotonic"):
@@ -123,6 +137,10 @@ class IsotonicCalibration(msgspec.Struct, frozen=True, tag_field="kind", tag="is
         share = np.minimum(np.maximum(share, 0.0), 1.0)
         between: Numbers = y[left] + share * (y[left + 1] - y[left])
         return between
+
+    def chance(self, log_odds: float) -> float:
+        """As `probability`, of one."""
+        return float(self.probability(np.array([log_odds]))[0])
 
 
 Calibration = IdentityCalibration | LogisticCalibration | IsotonicCalibration
@@ -190,6 +208,10 @@ class LogisticScorer:
         # Not `sum`, whose order of addition depends on the shape.
         total: Numbers = self.base + np.add.accumulate(parts, axis=1)[:, -1]
         return total
+
+    def one(self, row: Rows) -> float:
+        """float32 [1, features] -> its log-odds."""
+        return float(self.raw(row)[0])
 
     def contributions(self, rows: Rows) -> Numbers:
         """float32 [n, features] -> what each feature adds to `base`, log-odds [n, features]."""

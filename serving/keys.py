@@ -93,18 +93,19 @@ class Keys:
             self._seen = seen
         return self._all
 
-    def of(self, given: bytes) -> Key | None:
-        """The key that was sent, if it opens anything now. A damaged file changes nothing: keys stay as read.
+    def of(self, digest: str) -> Key | None:
+        """The key of that digest (`digest_of`), if it opens anything now. A damaged file changes nothing:
+        keys stay as read.
 
-        It is looked up by digest, so the time that takes tells nothing of a key.
+        Looked up by digest, so that the time it takes tells nothing of a key.
         """
         now = time.monotonic()
         if now - self._looked > LOOK:
             self._looked = now
             with contextlib.suppress(SettingsError):  # `propensity keys list` says what is wrong
                 self.everything()
-        key = self._known.get(digest_of(given))
-        return None if key is None or key.ended(clock()) else key
+        key = self._known.get(digest)
+        return None if key is None or (key.expires_at is not None and key.ended(clock())) else key
 
     def any(self) -> bool:
         """Whether anybody could be let in. SettingsError if the file is damaged."""

@@ -112,12 +112,12 @@ def all_allow(
         told = context.standings.told_of(some)  # before their rows: see `Standings.told`
         published, rows = context.rows.latest(some)
         for place, who in enumerate(some):
-            if rows.status[place] != PRESENT:
+            if rows.statuses[place] != PRESENT:
                 if published_only:
                     continue
                 return False
             mine = told.get(who, Told([], ("", 0)))
-            known_at = from_us(int(rows.known_at[place]))
+            known_at = from_us(rows.moments[place])
             said = context.standings.standing(mine, published, rows.consents(place), known_at)
             if not _allows(rules, action, said):
                 return False

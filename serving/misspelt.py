@@ -91,7 +91,7 @@ def known_to(settings: Settings, rows: OnlineRows, inbox: Inbox) -> Knows:
         known |= {who for who, pair in zip(people, pairs, strict=True) if erased.identities([pair])}
         known |= {who for who, pair in zip(people, pairs, strict=True) if inbox.resolve(*pair)}
         try:
-            status = rows.followed(ids)[2].status.tolist() if ids else []
+            status = rows.followed(ids)[2].statuses if ids else []
             whose = rows.resolve(pairs) if pairs else []
         except NoBuild:  # nothing is published yet
             return known

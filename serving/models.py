@@ -71,11 +71,12 @@ class Trees:
 
 @dataclass(frozen=True)
 class _Part:
-    """A component that scores: log-odds [n], and their contributions [n, F] to `base`."""
+    """A component that scores: log-odds [n], and their contributions [n, F] to `base`. one: of one row."""
 
     weight: float
     base: float
     raw: Callable[[Rows], Numbers]
+    one: Callable[[Rows], float]
     contributions: Callable[[Rows], Numbers]
     exact: Callable[[Rows], Numbers]
     booster: Booster | None = None
@@ -96,11 +97,18 @@ class Model:
     def raw(self, matrix: Rows) -> Numbers:
         """Log-odds before calibration, float64 [n]: the weighted sum of the components'."""
         matrix = self._checked(matrix)
-        if len(matrix) == 1:  # the same sum; numpy's calls would cost as much as a booster's answer
-            return np.array([sum(part.weight * part.raw(matrix).item() for part in self._parts)])
+        if len(matrix) == 1:
+            return np.array([self._one(matrix)])
         total = np.zeros(len(matrix))
         for part in self._parts:
             total += part.weight * part.raw(matrix)
+        return total
+
+    def _one(self, matrix: Rows) -> float:
+        """`raw` of one row: the same sum."""
+        total = 0.0
+        for part in self._parts:
+            total += part.weight * part.one(matrix)
         return total
 
     def hasten(self, matrix: Rows) -> None:
@@ -113,6 +121,13 @@ class Model:
     def score(self, matrix: Rows) -> Numbers:
         """Calibrated probabilities, float64 [n]: the same bits for one row or a thousand."""
         return self._calibration.probability(self.raw(matrix))
+
+    def chances(self, matrix: Rows) -> list[float]:
+        """`score`, as a list: one row has it without numpy, whose calls would cost as much as a booster's."""
+        if len(matrix) == 1:
+            return [self._calibration.chance(self._one(self._checked(matrix)))]
+        chances: list[float] = self.score(matrix).tolist()
+        return chances
 
     def contributions(self, matrix: Rows, exact: bool = False) -> tuple[Numbers, float]:
         """What each feature adds to the log-odds, [n, F], and the base that they add to.
@@ -200,7 +215,7 @@ def _assemble(folder: Path) -> Model:
             if isinstance(component, Logistic):
                 scorer = LogisticScorer(component, names)
                 own = scorer.contributions  # of a sum they are exact: each feature less its mean
-                parts.append(_Part(component.weight, scorer.base, scorer.raw, own, own))
+                parts.append(_Part(component.weight, scorer.base, scorer.raw, scorer.one, own, own))
             elif f"{i}_base" not in tables:
                 raise ReleaseCorrupt(f"{folder / 'reasons.npz'} does not explain {component.file}")
             else:
@@ -226,7 +241,7 @@ def _trees(path: Path, weight: float, names: tuple[str, ...], table: Paths) -> _
     def exact(matrix: Rows) -> Numbers:
         return booster.shapley(matrix)[:, :-1]
 
-    return _Part(weight, float(table.base[0]), booster.raw, contributions, exact, booster)
+    return _Part(weight, float(table.base[0]), booster.raw, booster.one, contributions, exact, booster)
 
 
 def _write_examples(path: Path, model: Model, examples: Rows) -> None:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import cast
 
 import numpy as np
 
@@ -53,6 +54,8 @@ class Target:
 
     quantiles: of the batch score of the same moment. decides: where the feature is that says whom it speaks
     of, None: of everybody. outside: its answer about everybody else.
+
+    For the one customer that is asked about most often, numpy's every call costs as much as a number does.
     """
 
     release: Release
@@ -62,13 +65,28 @@ class Target:
     decides: int | None
     outside: NoScore
 
+    @cached_property
+    def _quantiles(self) -> list[float]:
+        return [] if self.quantiles is None else self.quantiles.tolist()
+
     def inside(self, rows: np.ndarray) -> list[bool]:
         """Of which of these rows [n, features] it speaks."""
         members = self.model.card.target.members
         if members is None or self.decides is None:
             return [True] * len(rows)
+        if len(rows) == 1:
+            return [bool(members.holds(rows[0, self.decides]))]
         inside: list[bool] = members.holds(rows[:, self.decides]).tolist()
         return inside
+
+    def percentiles(self, chances: Sequence[float]) -> Sequence[float | None]:
+        """Of each probability, what share of the customers has at most that; None if none were scored."""
+        if self.quantiles is None:
+            return [None] * len(chances)
+        if len(chances) == 1:
+            return [batch.percentile_of(chances[0], self._quantiles)]
+        places: list[float] = batch.percentiles(np.array(chances), self.quantiles).tolist()
+        return places
 
 
 class Scorer:
@@ -202,12 +220,11 @@ class Scorer:
         as_of: datetime,
     ) -> list[Answered | None]:
         """The answers of those customers whose rows are present, None of the others, in their order."""
-        # In lists: for the one customer that is asked about most often, numpy's every call costs as much.
-        present = [status == PRESENT for status in rows.status.tolist()]
-        matrix = rows.matrix if all(present) else rows.matrix[present]
+        present = [status == PRESENT for status in rows.statuses]
+        matrix = rows.matrix[present] if False in present else rows.matrix
         scored = iter(self._scored(matrix, targets, request))
         answered: list[Answered | None] = []
-        for id, here, moment in zip(ids, present, rows.known_at.tolist(), strict=True):
+        for id, here, moment in zip(ids, present, rows.moments, strict=True):
             if here:
                 known_at, told = _moment(moment)
                 stale = as_of - known_at > self.settings.stale_after
@@ -235,7 +252,7 @@ class Scorer:
         """Customer ids; None for an identity that belongs to nobody."""
         pairs = [(c.source, c.id) for c in customers if isinstance(c, Identity)]
         if not pairs:
-            return [c for c in customers if isinstance(c, str)]
+            return cast(list[str | None], customers)
         published = self.rows.resolve(pairs)
         known = iter(
             [found or self._inbox.resolve(*pair) for found, pair in zip(published, pairs, strict=True)]
@@ -259,22 +276,20 @@ class Scorer:
                 continue
             model, version = target.model, target.release.version
             matrix = rows.take(target.columns, axis=1)
-            chances = model.score(matrix)
-            probabilities = chances.tolist()
-            if not all(map(math.isfinite, probabilities)):
+            chances = model.chances(matrix)
+            if not all(map(math.isfinite, chances)):
                 raise ReleaseError(f"release {name} {version} gave no finite score: promote another version")
             k = request.reasons
             exact = request.exact or model.sums
             why = model.explain(matrix, k, request.exact) if k else [[]] * len(rows)
-            quantiles = target.quantiles
-            places: Sequence[float | None] = (
-                [None] * len(rows) if quantiles is None else batch.percentiles(chances, quantiles).tolist()
-            )
-            scored = zip(by_customer, target.inside(rows), probabilities, places, why, strict=True)
+            inside, places = target.inside(rows), target.percentiles(chances)
+            scored = zip(by_customer, inside, chances, places, why, strict=True)
             for scores, member, chance, place, said in scored:
-                reasons = [_reason(reason) for reason in said]
-                score = Score(name, chance, place, version, reasons, exact)
-                scores.append(score if member else target.outside)
+                if member:
+                    reasons = [_reason(reason) for reason in said] if said else []
+                    scores.append(Score(name, chance, place, version, reasons, exact))
+                else:
+                    scores.append(target.outside)
         return by_customer
 
 

@@ -235,10 +235,10 @@ def _bound(context: DecisionContext, entry: Entry, action: Action, now: datetime
         return Bound(_of_all(context, rules, action, who, now), night_of(rules, {}, action.purpose))
     told = context.standings.told(who)  # before her features: see `Standings.told`
     published, rows = context.rows.latest([who])
-    if rows.status[0] != PRESENT:
+    if rows.statuses[0] != PRESENT:
         return Bound("unknown_customer", Night())
     row = by_name(published.features, rows.matrix)
-    known_at = from_us(rows.known_at[0])
+    known_at = from_us(rows.moments[0])
     said = context.standings.standing(told, published, rows.consents(0), known_at)
     return Bound(_said(rules, action, said, row), night_of(rules, row, action.purpose))
 

@@ -230,9 +230,9 @@ class OnlineRows:
         Returns the ids that the rows are of, too. It costs nothing but for who is not published.
         """
         published, rows = self.latest(ids, as_of)
-        places = [place for place, status in enumerate(rows.status.tolist()) if status == UNKNOWN]
-        if not places:
+        if UNKNOWN not in rows.statuses:
             return published, list(ids), rows
+        places = [place for place, status in enumerate(rows.statuses) if status == UNKNOWN]
         owners = self.resolve([(MERGED, ids[place]) for place in places])
         whose = list(ids)
         for place, owner in zip(places, owners, strict=True):

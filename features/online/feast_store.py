@@ -74,7 +74,7 @@ class PackedOnlineStore(OnlineStore):  # type: ignore[misc]  # Feast ships no ty
         places = [list(published.features).index(name) for name in names]
         null = np.isnan(read.matrix[:, places]).tolist()
         answers: list[Read] = []
-        for row, (status, known_at) in enumerate(zip(read.status, read.known_at, strict=True)):
+        for row, (status, known_at) in enumerate(zip(read.statuses, read.moments, strict=True)):
             if status == PRESENT:
                 values = read.matrix[row, places].tolist()
                 of = zip(names, values, null[row], strict=True)

@@ -87,15 +87,25 @@ class Fresh:
 class Rows(NamedTuple):
     """Rows of the customers that were asked for, in their order.
 
-    matrix: float32 [n, features], NaN where a customer is not present. status: uint8 [n], PRESENT, EXPIRED
-    or UNKNOWN. known_at: int64 [n], microseconds: the moment at which that row was known; the
-    publication's own for an unknown customer. consents(place): of the customer there; empty if unknown.
+    matrix: float32 [n, features], NaN where a customer is not present. statuses: PRESENT, EXPIRED or UNKNOWN.
+    moments: microseconds: the moment at which that row was known; the publication's own for an unknown
+    customer. consents(place): of the customer there; empty if unknown.
     """
 
     matrix: NDArray[np.float32]
-    status: NDArray[np.uint8]
-    known_at: NDArray[np.int64]
+    statuses: list[int]
+    moments: list[int]
     consents: Callable[[int], Consents]
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """`statuses`, uint8 [n]."""
+        return np.array(self.statuses, np.uint8)
+
+    @property
+    def known_at(self) -> NDArray[np.int64]:
+        """`moments`, int64 [n]."""
+        return np.array(self.moments, np.int64)
 
 
 class Stored(NamedTuple):
@@ -229,22 +239,23 @@ def unpack(
             _say_misfits(published.key, where)
         rows = {**rows, **{key: row for key, (_, row) in overlays.items()}}
     for row in rows.values():
-        if not _fits(row, width):
+        if len(row) != width and not _fits(row, width):
             raise FeatureError(
                 f"{where}: rows of {published.id} are not {width} bytes long, as they were published: "
                 "something else changed them; take what is there away and publish again "
                 "(`propensity features build`)"
             )
     moment, blank = _to_us(published.moment), _NAN * len(published.features)
-    known = [overlays[key][0] if key in overlays else moment for key in keys]
-    status = np.array([PRESENT if key in rows else UNKNOWN for key in keys], np.uint8)
+    moments = [overlays[key][0] if key in overlays else moment for key in keys]
+    statuses = [PRESENT if key in rows else UNKNOWN for key in keys]
     packed = bytearray().join([rows.get(key, blank)[:width] for key in keys])
-    matrix = np.frombuffer(packed, PACKED).reshape(count, len(published.features))
-    known_at = np.array(known, np.int64)
+    matrix = np.ndarray((count, len(published.features)), PACKED, packed)
     if oldest is not None:
-        expired = (status == PRESENT) & (known_at < to_us(oldest))
-        status[expired] = EXPIRED
-        matrix[expired] = np.nan
+        least = to_us(oldest)
+        for place, known in enumerate(moments):
+            if known < least and statuses[place] == PRESENT:
+                statuses[place] = EXPIRED
+                matrix[place] = np.nan
 
     def consents(place: int) -> Consents:
         """Of the customer at that place."""
@@ -253,7 +264,7 @@ def unpack(
             said.append(overlays[keys[place]][1][width:])
         return consents_of(*said)
 
-    return Rows(matrix, status, known_at, consents)
+    return Rows(matrix, statuses, moments, consents)
 
 
 def _fits(row: bytes, width: int) -> bool:

@@ -1,6 +1,10 @@
 """Moments as they are written: one that is none is said to be none, wherever it comes from."""
 
+from datetime import UTC, datetime
+
 import pytest
+from hypothesis import given
+from hypothesis.strategies import datetimes, timezones
 
 from features.errors import UsageError
 from features.moments import iso, parse_moment
@@ -18,6 +22,17 @@ def test_what_is_no_moment_in_utc_is_refused(text: str) -> None:
 def test_the_first_and_the_last_moment_are_read() -> None:
     for text in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"):
         assert iso(parse_moment(text)) == text
+
+
+@given(datetimes(timezones=timezones()))
+def test_a_moment_is_written_in_utc_to_the_microsecond(moment: datetime) -> None:
+    """Else an answer tells another moment than the log holds, or two ways to write one."""
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:  # in no year of UTC
+        return
+    assert iso(moment) == utc.isoformat().removesuffix("+00:00") + "Z"
+    assert parse_moment(iso(moment)) == utc
 
 
 @pytest.mark.parametrize("text", ["2017-12-03T00:00:00", "0001-01-01T00:00"])

@@ -124,9 +124,18 @@ def test_a_percentile_is_the_share_of_customers_scored_at_most_this_high(n):
     scored = np.round(np.random.default_rng(n).random(n), 2)  # with ties
     asked = np.concatenate([scored, [0.0, 0.333, 1.0, -1.0, 2.0]])
     share = np.array([np.count_nonzero(scored <= p) / n * 100 for p in asked])
-    given = batch.percentiles(asked, batch._quantiles(scored))
+    quantiles = batch._quantiles(scored)
+    given = batch.percentiles(asked, quantiles)
+    assert [batch.percentile_of(one, quantiles.tolist()) for one in asked.tolist()] == given.tolist()
     assert np.all(given <= share + 1e-9)
     assert np.all(given > share - 0.1 - 1e-9)
+
+
+def test_where_nobody_was_scored_a_percentile_is_nought() -> None:
+    """Else the first customers of a shop are told to be above all of nobody."""
+    nobody = batch._quantiles(np.array([]))
+    assert batch.percentiles(np.array([0.0, 0.5]), nobody).tolist() == [0, 0]
+    assert [batch.percentile_of(one, nobody.tolist()) for one in (0.0, 0.5)] == [0, 0]
 
 
 def test_the_services_percentile_of_a_probability_is_the_batchs(tiny_settings, scored):

@@ -20,6 +20,7 @@ from features.settings import Settings
 from serving.api import MAX_BODY
 from serving.connection import HEAD_SECONDS, KEEP_SECONDS, MAX_HEAD, MAX_HEADERS, SPARE_SECONDS
 
+IDLE = 5  # seconds that uvicorn keeps a connection without a request
 START = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = START.replace(b"GET /livez", b"POST /v1/scores") + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -246,6 +247,19 @@ def test_a_head_that_is_known_is_answered_as_the_first_time(service: Running) ->
                 assert answers(connection, 1) == [said]
             connection.sendall(one + asked[0])
             assert answers(connection, 2) == [said, expected[0]]
+
+
+def test_a_connection_is_kept_for_as_long_after_its_last_answer_as_after_its_first(service: Running) -> None:
+    """Else a caller's pool is cut off between two requests, or idle ones are kept until none is left."""
+    known = post(GOOD, MINE, JSON)
+    with connected(service) as connection:
+        for pause in (0.0, 2.5):
+            time.sleep(pause)
+            connection.sendall(known)
+            assert answers(connection, 1)[0][0] == 200
+        last = time.monotonic()
+        assert connection.recv(1) == b""  # closed by the other side
+        assert IDLE - 0.5 < time.monotonic() - last < IDLE + 2
 
 
 def test_the_body_of_what_was_refused_early_is_no_request(service: Running) -> None:

@@ -75,6 +75,7 @@ def test_a_calibrated_probability_has_the_same_bits_alone_and_in_a_batch(calibra
     alone = np.concatenate([calibration.probability(ANYTHING[i : i + 1]) for i in range(len(ANYTHING))])
     assert whole.tobytes() == alone.tobytes()
     assert whole[::-1].tobytes() == calibration.probability(ANYTHING[::-1]).tobytes()
+    assert np.array([calibration.chance(x) for x in ANYTHING.tolist()]).tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize("calibration", CALIBRATIONS)

@@ -24,7 +24,7 @@ from features.settings import Settings
 from serving import admission
 from serving.api import ROUTES
 from serving.connection import REST_SECONDS
-from serving.keys import SCOPES, Keys
+from serving.keys import SCOPES, Keys, digest_of
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +107,9 @@ def test_a_revoked_key_opens_nothing_within_a_second(service: Running, home: Set
 def test_a_key_ends_by_itself(tmp_path: Path) -> None:
     keys = Keys(Settings(home=tmp_path))
     secret, _ = keys.add("brief", ["score"], lasts=timedelta(milliseconds=50))
-    assert keys.of(secret.encode()) is not None
+    assert keys.of(digest_of(secret)) is not None
     time.sleep(0.06)
-    assert keys.of(secret.encode()) is None
+    assert keys.of(digest_of(secret)) is None
     assert not keys.any()
 
 
@@ -121,7 +121,7 @@ def test_the_file_holds_no_key_and_is_for_its_owner_alone(tmp_path: Path) -> Non
     assert secret.removeprefix("propensity_") not in file.read_text()
     assert file.stat().st_mode & 0o077 == 0
     assert (key.scopes, key.rate) == (("score", "decide"), 50)
-    assert Keys(Settings(home=tmp_path)).of(secret.encode()) == key
+    assert Keys(Settings(home=tmp_path)).of(digest_of(secret)) == key
 
 
 def test_a_mounted_file_is_followed_through_its_links(home: Settings, tmp_path: Path) -> None:
@@ -163,10 +163,10 @@ def test_a_damaged_file_lets_nobody_new_in_and_throws_nobody_out(tmp_path: Path)
     """A slip of an editor must neither open the service nor stop it; a new one does not start."""
     keys = Keys(Settings(home=tmp_path))
     secret, _ = keys.add("journeys", ["score"])
-    assert keys.of(secret.encode()) is not None
+    assert keys.of(digest_of(secret)) is not None
     (tmp_path / "keys.json").write_text("[{]")
     time.sleep(0.51)
-    assert keys.of(secret.encode()) is not None
+    assert keys.of(digest_of(secret)) is not None
     with pytest.raises(SettingsError, match=r"keys\.json is damaged"):
         Keys(Settings(home=tmp_path)).any()
 

@@ -71,6 +71,8 @@ def test_one_row_scores_as_it_does_among_others_to_the_last_bit(tmp_path):
     alone = np.concatenate([model.score(row[None]) for row in ROWS])
     assert alone.tobytes() == model.score(ROWS).tobytes()
     assert model.score(ROWS[:0]).shape == (0,)
+    assert [chance for row in ROWS for chance in model.chances(row[None])] == model.score(ROWS).tolist()
+    assert model.chances(ROWS) == model.score(ROWS).tolist()
 
 
 def test_the_card_comes_back_as_it_was_saved(tmp_path):

@@ -107,6 +107,7 @@ def test_a_condition_is_what_its_operator_says() -> None:
     """Else: whom a model was trained for and whom it is asked about differ, at the edge or where null."""
     values = np.array([0, 1, 2, np.nan], np.float32)
     held = {op: Members("f", "", op, 1).holds(values).tolist() for op in get_args(Op)}
+    assert held == {op: [bool(Members("f", "", op, 1).holds(one)) for one in values] for op in get_args(Op)}
     assert held == {
         ">": [False, False, True, False],
         ">=": [False, True, True, False],
