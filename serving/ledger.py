@@ -89,7 +89,11 @@ class Ledger:
                 self._failed = time.monotonic(), said
                 raise DecisionError(said) from error
         self._failed = None
-        self._db.acknowledge()  # others write meanwhile
+        try:
+            self._db.acknowledge()  # others write meanwhile
+        except DecisionError as error:
+            self._failed = time.monotonic(), str(error)
+            raise
 
     def require_usable(self) -> None:
         """DecisionError if no decision can be written, as far as the database says without being written to,

@@ -47,7 +47,8 @@ class Store(Protocol):
         """Commit, or undo it. DecisionError if nobody knows whether it was committed."""
 
     def acknowledge(self) -> None:
-        """Return when what was committed is as durable as it was asked to be."""
+        """Return when what was committed is as durable as it was asked to be. DecisionError if that is not
+        known."""
 
     def unlocked(self, table: str, changeable: bool) -> None:
         """Whether rows of an append-only table may be changed, within a transaction."""
@@ -167,8 +168,16 @@ class SqliteStore:
             self._db.execute("ROLLBACK")
 
     def acknowledge(self) -> None:
-        if self._group is not None:
+        if self._group is None:
+            return
+        try:
             self._group.wait()
+        except OSError as error:
+            raise DecisionError(
+                f"{self.name} was written, and the disk did not say that it keeps it ({error.strerror}): "
+                "nothing is acknowledged any more. Look at the disk, start the service again, then ask again "
+                "under the same key or id, by which it is known"
+            ) from None
 
     def unlocked(self, table: str, changeable: bool) -> None:
         if changeable:
@@ -218,24 +227,35 @@ class GroupSync:
         self._file: int | None = None
         self._flush, self._count = Lock(), Lock()
         self._asked = self._done = 0
+        self._failed: OSError | None = None
         self.syncs = 0  # how many the disk was asked for
 
     def wait(self) -> None:
-        """Return once everything that was written before is on the disk."""
+        """Return once everything that was written before is on the disk. OSError from the first failure on:
+        the system forgets what it could not write, and the next fsync says that all is well."""
         with self._count:
             self._asked += 1
             mine = self._asked
         with self._flush:
             if self._done >= mine:
                 return
+            if self._failed is not None:
+                raise self._failed
             upto = self._asked
-            if self._file is None:
-                self._file = os.open(self._path, os.O_RDONLY)
-                folder = os.open(self._path.parent, os.O_RDONLY)
-                os.fsync(folder)  # that the file is there at all
-                os.close(folder)
-            os.fsync(self._file)
+            try:
+                self._sync()
+            except OSError as error:
+                self._failed = error
+                raise
             self._done, self.syncs = upto, self.syncs + 1
+
+    def _sync(self) -> None:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDONLY)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            os.fsync(folder)  # that the file is there at all
+            os.close(folder)
+        os.fsync(self._file)
 
     def close(self) -> None:
         """Give the file back."""

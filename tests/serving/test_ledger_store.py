@@ -1,6 +1,7 @@
 """Where the ledger is written: workers at once, locks, full disks, damage, restarts, upgrades and kills."""
 
 import multiprocessing
+import os
 import signal
 import sqlite3
 import subprocess
@@ -218,6 +219,32 @@ def test_with_power_every_answer_waits_for_the_disk_and_shares_the_wait(settings
         assert waiting
         assert [one.result() for one in told] == [None] * 8
         assert group.syncs == 2
+
+
+@in_a_file
+def test_after_the_disk_did_not_confirm_a_write_nothing_is_acknowledged(settings: Settings) -> None:
+    """Else the next fsync, which succeeds, vouches for what the system has forgotten; and a sender who is
+    told that nothing was done decides anew."""
+    read, unsyncable = os.pipe()
+    with closing(Ledger(replace(settings, durability="power"))) as ledger:
+        assert isinstance(ledger._db, SqliteStore)
+        group = ledger._db._group
+        assert group is not None
+        write(ledger, entry("d1"))
+        assert group._file is not None
+        os.dup2(unsyncable, sound := group._file)
+        for id in ("d2", "d3"):
+            with pytest.raises(DecisionError, match="was written, and the disk did not say.*ask again under"):
+                write(ledger, entry(id))
+            with pytest.raises(DecisionError, match="the disk did not say"):
+                ledger.require_usable()
+            with Path(__file__).open() as file:  # the disk is well again
+                os.dup2(file.fileno(), sound)
+    for end in (read, unsyncable):
+        os.close(end)
+    with closing(Ledger(settings)) as again:
+        assert [one.id for one in again.entries()] == ["d1", "d2", "d3"]
+        write(again, entry("d4"))
 
 
 _HURRY = """
