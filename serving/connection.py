@@ -8,14 +8,18 @@ as every other refusal is: by `Dispatch`.
 A request for scores is kept until it is whole, and answered at once (`Dispatch.quick`), if it can be; of what
 comes together the first, so that nobody's many keep others waiting. All others go uvicorn's way. Who keeps a
 connection mostly sends the same head again: of one that was answered at once, the parser is not asked anew.
+
+Who sends more requests than he waits for answers has the rest kept as it came, and no more of it read:
+parsed, each would take a hundred times as much memory as it took to send.
 """
 
 import asyncio
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from serving.admission import refusal
@@ -34,7 +38,7 @@ HEAD_SECONDS = 10.0  # from the connection, or a head's first byte, to its last;
 KEEP_SECONDS = 1.0  # for a body to follow its head, before uvicorn waits for it in a task of its own
 REST_SECONDS = 0.2  # that are not read: who asks again at once would take from those who were let in
 _FILES, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-Sender = Callable[[Mapping[bytes, bytes]], str | None]
+Sender = Callable[[list[tuple[bytes, bytes]]], str | None]
 Quick = Callable[[str, bytes], tuple[int, bytes, bytes, bool] | None]
 PROBES = (b"/livez", b"/healthz", b"/readyz")
 SPARE = 16  # connections above MOST, which may ask one of PROBES, once, and have SPARE_SECONDS to do so: else
@@ -42,9 +46,22 @@ SPARE_SECONDS = 1.0  # who holds all others has the process taken for dead, and 
 MOST = min(1000, _FILES // 2) if _FILES > 0 else 1000  # connections; what else is open needs the other half
 _UNKNOWN = ("", -1)
 KNOWN, KNOWN_BYTES = 4, 1 << 11  # heads of a connection that are known again: how many, how long at most
-_PIECE = 1 << 13  # bytes that are parsed before they are counted
+_PIECE = 1 << 11  # bytes that are parsed before they, and the requests in them, are counted
+KEPT_BYTES = 1 << 13  # of a body, above which its request goes uvicorn's way
 _QUICK = SCORES.encode()
 _SWITCHES = (b"upgrade", b"http2-settings")  # headers, and what `Connection` says of them
+
+
+class Flow(FlowControl):
+    """uvicorn's, which reads on with every answer: this one does not while the connection `holds`."""
+
+    def __init__(self, transport: asyncio.Transport, holds: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._holds = holds
+
+    def resume_reading(self) -> None:
+        if not self._holds():
+            super().resume_reading()
 
 
 class Connection(HttpToolsProtocol):
@@ -64,9 +81,12 @@ class Connection(HttpToolsProtocol):
         self._between = True  # no part of a request has come
         self._heads: dict[bytes, tuple[str, int]] = {}  # who asks, and the length of a body
         self._answered_at = 0.0  # when what was answered at once was
+        self._held = b""  # what came behind requests that wait
+        self._resting = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        self.flow = Flow(transport, self._holds)
         if len(self.connections) > MOST + SPARE:
             self._refuse(_too_many())
             return
@@ -83,18 +103,25 @@ class Connection(HttpToolsProtocol):
         super().shutdown()
 
     def data_received(self, data: bytes) -> None:
+        if self._held:
+            self._held += data
+            return
         head = data[: data.find(b"\r\n\r\n") + 4] if self._between else b""
         length = len(data) - len(head)
         sender, known = self._heads.get(head, _UNKNOWN)
         if known == length and self._answered_again(sender, data[-length:]):
             return
-        self._quickly = False
-        while data and not self._refused:
+        self._quickly, at = False, 0
+        while at < len(data) and not self._refused:
+            if self._holds():
+                self._held = data[at:]
+                self.flow.pause_reading()
+                break
             if self._unread >= MAX_HEAD:
                 self._refuse(_too_large())
                 break
-            most = min(_PIECE, MAX_HEAD - self._unread)
-            piece, data = data[:most], data[most:]
+            piece = data[at : at + min(_PIECE, MAX_HEAD - self._unread)]
+            at += len(piece)
             self._unread += len(piece)
             self._feed(piece)
             if self._unread and len(self.headers or ()) > MAX_HEADERS:
@@ -126,7 +153,7 @@ class Connection(HttpToolsProtocol):
         """The head of what was answered at once, if it and a body of that length is all that came."""
         headers = dict(self.headers)
         given = headers.get(b"content-length") == str(length).encode()
-        sender = None if self._sender is None else self._sender(headers)
+        sender = None if self._sender is None else self._sender(self.headers)
         if given and sender and length and b"transfer-encoding" not in headers and len(head) <= KNOWN_BYTES:
             if len(self._heads) == KNOWN:
                 self._heads.clear()
@@ -181,7 +208,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
             return
         self._kept += body
-        if len(self._kept) > _PIECE:
+        if len(self._kept) > KEPT_BYTES:
             self._hand_on()
 
     def on_message_begin(self) -> None:
@@ -193,7 +220,7 @@ class Connection(HttpToolsProtocol):
             return
         self._between = True
         if self._kept is not None and self._quick is not None and self._sender is not None:
-            sender = self._sender(dict(self.headers))
+            sender = self._sender(self.headers)
             said = None if sender is None else self._quick(sender, self._kept)
             if said is not None:
                 self._answer(*said)
@@ -261,15 +288,30 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if rests:
             self._rest()
+        self._go_on()
+
+    def _holds(self) -> bool:
+        """Whether what comes is not to be parsed now."""
+        return self._resting or bool(self.pipeline)
+
+    def _go_on(self) -> None:
+        """With what was held, and then with what comes, once there is nothing to wait for."""
+        if self._holds() or self.transport.is_closing():
+            return
+        data, self._held = self._held, b""
+        self.flow.resume_reading()
+        if data:
+            self.data_received(data)
 
     def _rest(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.pause_reading()
+        if not (self._resting or self.transport.is_closing()):
+            self._resting = True
+            self.flow.pause_reading()
             self.loop.call_later(REST_SECONDS, self._read_on)
 
     def _read_on(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
+        self._resting = False
+        self._go_on()
 
     def _hand_on(self) -> None:
         """Let uvicorn have what was kept of a request."""

@@ -5,13 +5,14 @@ are BentoML's. Logs hold route templates, times, client names and request ids, n
 message that could repeat one.
 """
 
+import asyncio
 import gc
 import logging
-import random
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -122,7 +123,7 @@ class Dispatch:
             if method not in allowed:
                 detail = f"{route} takes {' or '.join(allowed)}"
                 raise Problem(405, "method_not_allowed", detail, headers={"allow": ", ".join(allowed)})
-            headers = headers_of(scope)
+            headers = headers_of(scope["headers"])
             ask = self._handlers.answer
             scope_needed = allowed[method]
             if scope_needed is not None:
@@ -140,13 +141,20 @@ class Dispatch:
             answer = self._failed(error, request_id)
             if _overloaded(error):
                 scope[RESTS] = True
-        await _send(send, answer, request_id, api.SUNSET.get(route))
-        self._done(route, method, answer.status, client, request_id, started)
+        status = answer.status
+        try:
+            await _send(send, answer, request_id, api.SUNSET.get(route))
+        except (
+            asyncio.CancelledError
+        ):  # the server ends, and waited for whoever does not read what he is sent
+            status = 499
+        self._done(route, method, status, client, request_id, started)
 
-    def sender(self, headers: Headers) -> str | None:
+    def sender(self, given: Heads) -> str | None:
         """Who asks by these headers of `POST /v1/scores`, for `quick`: the digest of the key that was sent.
         None: what they promise is to be asked for in the usual way."""
         try:
+            headers = headers_of(given)
             require_plain(headers)
             return digest_of(_sent(headers))
         except Problem:  # the usual way says so
@@ -244,13 +252,14 @@ class AccessLog:
         second, ns = divmod(time.time_ns(), 1_000_000_000)
         if second != self._second:
             self._second, self._stamp = second, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        sys.stderr.write(f"{self._stamp},{ns // 1_000_000:03} INFO propensity.access {line}\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # a full disk, or a reader who is gone, is no reason to answer nobody
+            sys.stderr.write(f"{self._stamp},{ns // 1_000_000:03} INFO propensity.access {line}\n")
+            sys.stderr.flush()
 
 
 def new_id() -> str:
-    """Of a request: 32 digits in hex, for logs. Nobody is kept from guessing one."""
-    return f"{random.getrandbits(128):032x}"
+    """Of a request: 32 digits in hex. Not of `random`, which a shop's own code may have seeded."""
+    return os.urandom(16).hex()
 
 
 def keys(settings: Settings) -> Keys:

@@ -158,9 +158,8 @@ def _too_large(most: int) -> Problem:
     return Problem(413, "body_too_large", f"a body has at most {most} bytes")
 
 
-def headers_of(scope: Scope) -> Headers:
+def headers_of(given: Sequence[tuple[bytes, bytes]]) -> Headers:
     """By name. Problem 400 for two idempotency keys."""
-    given: list[tuple[bytes, bytes]] = scope["headers"]
     if sum(name == b"idempotency-key" for name, _ in given) > 1:
         detail = "send one `Idempotency-Key`: of several nobody can tell which is to count"
         raise Problem(400, "idempotency_key", detail)

@@ -108,13 +108,13 @@ def pages():
     return int(Path("/proc/self/statm").read_text().split()[1])
 
 text = sys.stdin.read()
-for _ in range(20):
+for _ in range(5):
     Booster(text)
 before = pages()
-for _ in range(100):
+for _ in range(30):
     Booster(text)
 dropped = pages() - before
-kept = [Booster(text) for _ in range(100)]
+kept = [Booster(text) for _ in range(30)]
 print(dropped, pages() - before)
 """
     ran = [sys.executable, "-c", code]

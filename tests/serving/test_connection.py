@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import sys
+import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -223,10 +224,46 @@ def test_what_comes_together_is_answered_in_its_order(service: Running) -> None:
         assert [status for status, _, _ in answers(connection, 2)] == [200, 200]
 
 
+def test_requests_that_nobody_waits_for_take_no_memory_and_are_answered_in_their_order(
+    service: Running,
+) -> None:
+    """Else one caller, without a key, has the process killed, and all others are refused until it is."""
+    many = b"PUT / HTTP/1.1\r\n\r\n" * 10_000
+    many += b"GET /nothing HTTP/1.1\r\n\r\n" * 10_000
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", service.client.base_url.port or 0))
+        before = memory(service)
+        sending = threading.Thread(target=connection.sendall, args=(many,), daemon=True)
+        sending.start()
+        time.sleep(2)  # it reads nothing
+        assert memory(service) - before < 10_000_000
+        assert service.scores("c0001").status_code == 200
+        found = [status for status, _, _ in answers(connection, 20_000)]
+        assert found == [405] * 10_000 + [404] * 10_000
+        assert memory(service) - before < 10_000_000
+
+
+def test_what_follows_an_answer_that_takes_long_is_answered_in_its_order(service: Running) -> None:
+    """Bodies of all sizes, of which some are cut where nothing more is read until others are answered."""
+    ids = [[f"c{(n * 7 + k) % 1200:04}" for k in range(1 + n * 37 % 900)] for n in range(120)]
+    sent = [post(json.dumps({"customers": some, "reasons": 0}).encode(), MINE, JSON) for some in ids]
+    with connected(service) as connection:
+        whole = b"".join(sent)
+        threading.Thread(target=connection.sendall, args=(whole,), daemon=True).start()
+        for some, (status, _, body) in zip(ids, answers(connection, len(ids)), strict=True):
+            assert (status, [one["customer_id"] for one in body["results"]]) == (200, some)
+        connection.sendall(sent[0])
+        assert answers(connection, 1)[0][0] == 200
+
+
 def test_a_head_that_is_known_is_answered_as_the_first_time(service: Running) -> None:
     """Else the second answer on a connection is another customer's, or lets in whom the first would not."""
     long = b"X-A: " + b"b" * 3_000 + b"\r\n"
+    twice = b"Idempotency-Key: a\r\n" * 2
     heads = [(MINE, JSON), (MINE, JSON, b"X-A: b\r\n"), (JSON,), (MINE,), (MINE, JSON, long)]
+    heads += [(MINE, JSON, twice)]
     bodies = [b'{"customers": ["c%04d"], "reasons": 0}' % n for n in range(4)]
     bodies += [GOOD, GOOD + b" ", b'{"customers": [], "reasons": 0}      ', b"x" * len(bodies[0]), b""]
     asked = [post(body, *head) for head in heads for body in bodies]

@@ -221,7 +221,7 @@ def test_what_is_damaged_on_a_host_that_follows_the_store_is_fetched_anew(
         assert until(lambda: {path.name: path.read_bytes() for path in folder.glob("*")} == before)
         assert until(lambda: service.client.get("/readyz").json()["refused"] == [])
         assert version_of(service) == "1"
-        assert "release of churn_28d followed from the store" in service.log
+        assert until(lambda: "release of churn_28d followed from the store" in service.log)
     fetched = list[str]()
     monkeypatch.setattr(releases, "publish", lambda *of, **by: fetched.append(of[2]))
     assert mirror.pull(here) == fetched == [], "looked at again, nothing is fetched"

@@ -2,19 +2,23 @@
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
+import json
+import os
 import re
 import shutil
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 from builds_by_hand import write_build
 from running import (
     CUSTOMERS,
@@ -52,6 +56,43 @@ def test_it_stops_cleanly_on_ctrl_c_as_on_sigterm(home: Settings) -> None:
         assert service.client.get("/readyz").status_code == 200
         assert service.stop(signal.SIGINT) == 0
         assert "Traceback" not in service.log
+
+
+def test_a_caller_who_does_not_read_is_left_behind_when_it_stops(home: Settings) -> None:
+    """Else each deploy fills the log with errors that are none, and what was asked is in no count."""
+    body = json.dumps({"customers": CUSTOMERS[:900], "reasons": 10}).encode()
+    head = f"POST /v1/scores HTTP/1.1\r\nAuthorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+    asked = head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with running(home, watched=True) as service, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+        connection.settimeout(1)
+        connection.connect(("127.0.0.1", service.client.base_url.port or 0))
+        with suppress(TimeoutError):
+            for _ in range(1_000):
+                connection.sendall(asked)
+        assert service.stop() == 0
+        assert "Traceback" not in service.log
+        assert re.search(r"route=/v1/scores method=POST status=499 .* client=tests", service.log)
+
+
+def test_a_log_that_nobody_takes_any_more_keeps_nobody_from_scores(home: Settings, tmp_path: Path) -> None:
+    """The collector of logs was restarted, or its disk is full: neither is a caller's fault."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    command = ("sh", "-c", 'exec "$0" -m propensity serve 2> "$1"', sys.executable, str(fifo))
+    with running(home, command, watched=True) as service:
+        assert service.scores("c0001").status_code == 200
+        assert b"route=/v1/scores" in os.read(reader, 1 << 16)
+        os.close(reader)
+        for _ in range(3):  # at once, in the usual way, and on a connection of its own
+            assert service.scores("c0001").status_code == 200
+            assert service.client.get("/v1/models").status_code == 200
+            assert httpx.post(service.client.base_url.join("/v1/scores"), json={}).status_code == 401
+        back = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        assert service.scores("c0001").status_code == 200
+        assert b"route=/v1/scores" in os.read(back, 1 << 16)
+    os.close(back)
 
 
 def test_it_becomes_ready_by_itself_and_keeps_a_good_release(tmp_path: Path) -> None:
