@@ -190,11 +190,11 @@ class Ledger:
     def read(self, decision_id: str) -> Entry:
         """One decision. DecisionError if there is none, or if its row was changed since it was written."""
         if "\0" in decision_id:  # PostgreSQL would refuse to look for it, as if the ledger were unusable
-            raise self._unknown()
+            raise _unknown()
         with self._used("read"):
             row = self._db.execute(f"{_SELECT} WHERE id = ?", (decision_id,)).fetchone()
             if row is None:
-                raise self._unknown()
+                raise _unknown()
             if sealing.crc(row[:-1]) != row[-1]:
                 raise DecisionError(
                     f"decision {decision_id} in {self._db.name} is damaged (CRC): restore the ledger's backup"
@@ -361,9 +361,6 @@ class Ledger:
             return night_of(self.read(decision_id))
         return Night()
 
-    def _unknown(self) -> UnknownDecision:
-        return UnknownDecision(f"{self._db.name} has no such decision: look up the decision_id of the answer")
-
     def _key(self, pseudonym: str) -> bytes | None:
         row = self._db.execute("SELECT key FROM pseudonyms WHERE pseudonym = ?", (pseudonym,)).fetchone()
         return None if row is None else row[0]
@@ -402,3 +399,7 @@ def _unusable(settings: Settings, how: str, error: Exception) -> DecisionError:
         f"the ledger in the PostgreSQL database {database.name_of(settings.ledger)} could not be {how} "
         f"({said}): check that the server runs, and the address, user and password in PROPENSITY_LEDGER"
     )
+
+
+def _unknown() -> UnknownDecision:
+    return UnknownDecision("no such decision: look up the decision_id of the answer")

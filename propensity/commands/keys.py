@@ -47,11 +47,16 @@ def add(client: str, scopes: tuple[str, ...], rate: float | None, test: bool, da
     A test key (--test) is for building a journey: the API answers as it does, about customers such as
     test-purchase and test-exit, one for every life cycle stage and for every error; an unknown id lists them.
     """
+    from features.moments import iso
     from serving.keys import Keys
 
     lasts = None if days is None else timedelta(days=days)
     secret, key = Keys(settings_of()).add(client, scopes, lasts, rate, test)
-    click.echo(f"{client} may {' and '.join(key.scopes)}; keep this key, it is not shown again:", err=True)
+    said = [f"{client} may {' and '.join(key.scopes)}"]
+    said += ["about made-up customers alone"] * test
+    said += [f"{rate:g} requests a second in each process"] if rate else []
+    said += [f"until {iso(key.expires_at)}"] if key.expires_at else []
+    click.echo(f"{', '.join(said)}; keep this key, it is not shown again:", err=True)
     click.echo(secret)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -122,6 +123,19 @@ def test_the_file_holds_no_key_and_is_for_its_owner_alone(tmp_path: Path) -> Non
     assert file.stat().st_mode & 0o077 == 0
     assert (key.scopes, key.rate) == (("score", "decide"), 50)
     assert Keys(Settings(home=tmp_path)).of(digest_of(secret)) == key
+
+
+def test_who_makes_a_key_is_told_all_that_it_may(tmp_path: Path) -> None:
+    """Else a live key is handed out for a test key, and one that ends in three days for one that does not."""
+    command = [sys.executable, "-m", "propensity", "keys", "add", "journeys", "--scope", "score"]
+    environment = {**os.environ, "PROPENSITY_HOME": str(tmp_path)}
+    plain = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert plain.stderr.startswith("journeys may score; keep this key")
+    command[5] = "builder"
+    command += ["--test", "--rate", "2.5", "--days", "3"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    told = "builder may score, about made-up customers alone, 2.5 requests a second in each process, until 2"
+    assert done.stderr.startswith(told)
 
 
 def test_a_mounted_file_is_followed_through_its_links(home: Settings, tmp_path: Path) -> None:
