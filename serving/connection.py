@@ -19,13 +19,12 @@ from collections.abc import Callable
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from serving.admission import refusal
 from serving.incoming import SCORES
 from serving.problems import Problem
-from serving.transports import Joined, Lingering
+from serving.transports import Flow, Joined, Lingering
 
 RESTS = "propensity.rests"
 """A key of an ASGI scope whose caller was told that too much is asked: nothing of it is read for a while."""
@@ -50,18 +49,6 @@ _PIECE = 1 << 11  # bytes that are parsed before they, and the requests in them,
 KEPT_BYTES = 1 << 13  # of a body, above which its request goes uvicorn's way
 _QUICK = SCORES.encode()
 _SWITCHES = (b"upgrade", b"http2-settings")  # headers, and what `Connection` says of them
-
-
-class Flow(FlowControl):
-    """uvicorn's, which reads on with every answer: this one does not while the connection `holds`."""
-
-    def __init__(self, transport: asyncio.Transport, holds: Callable[[], bool]) -> None:
-        super().__init__(transport)
-        self._holds = holds
-
-    def resume_reading(self) -> None:
-        if not self._holds():
-            super().resume_reading()
 
 
 class Connection(HttpToolsProtocol):

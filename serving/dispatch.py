@@ -54,13 +54,6 @@ SAFE = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-_LINES = b"".join(
-    [
-        b"content-type: %b\r\ncontent-length: %d\r\n",
-        *(b"%b: %b\r\n" % head for head in SAFE),
-        b"x-request-id: %b\r\n",
-    ]
-)
 
 service = logging.getLogger("propensity.service")
 
@@ -144,9 +137,7 @@ class Dispatch:
         status = answer.status
         try:
             await _send(send, answer, request_id, api.SUNSET.get(route))
-        except (
-            asyncio.CancelledError
-        ):  # the server ends, and waited for whoever does not read what he is sent
+        except asyncio.CancelledError:  # the server ends, and waited for who does not read what he is sent
             status = 499
         self._done(route, method, status, client, request_id, started)
 
@@ -182,7 +173,8 @@ class Dispatch:
         except Exception as error:  # the last door, as in `_request`: none may reach the parser that calls us
             answer, rests = self._failed(error, request_id), _overloaded(error)
         self._done(SCORES, "POST", answer.status, client, request_id, started)
-        return answer.status, _lines(answer, request_id, api.SUNSET.get(SCORES)), answer.body, rests
+        heads = _heads(answer, request_id, api.SUNSET.get(SCORES))
+        return answer.status, b"".join([b"%b: %b\r\n" % head for head in heads]), answer.body, rests
 
     def _failed(self, error: Exception, request_id: str) -> Answer:
         """What a caller is told of an error, and the log of one that nobody expected."""
@@ -300,13 +292,6 @@ def _sent(headers: Headers) -> bytes:
     elif scheme.lower() != b"bearer":
         key = b""
     return key.strip()
-
-
-def _lines(answer: Answer, request_id: str, ends: datetime | None) -> bytes:
-    """`_heads`, as they are written."""
-    if ends is None and not answer.headers:  # most of them
-        return _LINES % (answer.type, len(answer.body), request_id.encode())
-    return b"".join([b"%b: %b\r\n" % head for head in _heads(answer, request_id, ends)])
 
 
 def _heads(answer: Answer, request_id: str, ends: datetime | None) -> Heads:

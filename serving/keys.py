@@ -105,7 +105,7 @@ class Keys:
             with contextlib.suppress(SettingsError):  # `propensity keys list` says what is wrong
                 self.everything()
         key = self._known.get(digest)
-        return None if key is None or (key.expires_at is not None and key.ended(clock())) else key
+        return None if key is None or key.ended(clock()) else key
 
     def any(self) -> bool:
         """Whether anybody could be let in. SettingsError if the file is damaged."""

@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 from features import database
@@ -21,6 +20,7 @@ from features.errors import DecisionError, SettingsError
 from features.files import make_database
 from features.settings import Settings
 from serving import ledger_schema
+from serving.group_sync import GroupSync
 from serving.ledger_schema import VERSION
 
 if TYPE_CHECKING:
@@ -217,51 +217,6 @@ class SqliteStore:
         self._db.close()
         if self._group is not None:
             self._group.close()
-
-
-class GroupSync:
-    """One fsync for all who wait at one time: while the disk works, the next group gathers."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: int | None = None
-        self._flush, self._count = Lock(), Lock()
-        self._asked = self._done = 0
-        self._failed: OSError | None = None
-        self.syncs = 0  # how many the disk was asked for
-
-    def wait(self) -> None:
-        """Return once everything that was written before is on the disk. OSError from the first failure on:
-        the system forgets what it could not write, and the next fsync says that all is well."""
-        with self._count:
-            self._asked += 1
-            mine = self._asked
-        with self._flush:
-            if self._done >= mine:
-                return
-            if self._failed is not None:
-                raise self._failed
-            upto = self._asked
-            try:
-                self._sync()
-            except OSError as error:
-                self._failed = error
-                raise
-            self._done, self.syncs = upto, self.syncs + 1
-
-    def _sync(self) -> None:
-        if self._file is None:
-            self._file = os.open(self._path, os.O_RDONLY)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            os.fsync(folder)  # that the file is there at all
-            os.close(folder)
-        os.fsync(self._file)
-
-    def close(self) -> None:
-        """Give the file back."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
 
 class PostgresStore:

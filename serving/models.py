@@ -97,8 +97,6 @@ class Model:
     def raw(self, matrix: Rows) -> Numbers:
         """Log-odds before calibration, float64 [n]: the weighted sum of the components'."""
         matrix = self._checked(matrix)
-        if len(matrix) == 1:
-            return np.array([self._one(matrix)])
         total = np.zeros(len(matrix))
         for part in self._parts:
             total += part.weight * part.raw(matrix)

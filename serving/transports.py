@@ -1,6 +1,11 @@
-"""How the bytes of an answer leave: a head with its body, and a refusal that is read before the end."""
+"""How bytes leave and come: a head with its body, a refusal that is read before the end, and nothing that
+nobody has time for.
+"""
 
 import asyncio
+from collections.abc import Callable
+
+from uvicorn.protocols.http.flow_control import FlowControl
 
 LINGER_SECONDS = 1.0  # for the other side to read why, before what it still sends resets the connection
 
@@ -40,3 +45,15 @@ class Lingering:
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._loop.call_later(LINGER_SECONDS, self._transport.close)
+
+
+class Flow(FlowControl):
+    """uvicorn's, which reads on with every answer: this one does not while the connection `holds`."""
+
+    def __init__(self, transport: asyncio.Transport, holds: Callable[[], bool]) -> None:
+        super().__init__(transport)
+        self._holds = holds
+
+    def resume_reading(self) -> None:
+        if not self._holds():
+            super().resume_reading()

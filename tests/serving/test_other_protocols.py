@@ -7,7 +7,7 @@ import time
 
 import pytest
 from running import KEY, Running
-from test_connection import GOOD, JSON, MINE, START, answers, connected, post, until_the_end
+from sockets import GOOD, JSON, MINE, START, answers, connected, post, until_the_end
 from test_service import home, service  # noqa: F401
 
 JAVA = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\nUpgrade: h2c\r\n"
