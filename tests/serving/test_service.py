@@ -19,6 +19,7 @@ from running import (
     running,
     settings_of,
     small_build,
+    without_ids,
 )
 from tiny import TINY_FEATURES, TINY_MOMENT
 
@@ -256,7 +257,7 @@ def test_nothing_of_the_api_answers_without_a_key(
         response = anybody.request(method, route, headers=headers, json={"customers": ["c0001"]})
     problem(response, 401, "unauthorized")
     assert response.headers["www-authenticate"] == "Bearer"
-    assert "c0001" not in response.text
+    assert "c0001" not in without_ids(response.text)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +337,7 @@ def test_logs_hold_no_id_no_path_no_key_and_no_body(service: Running) -> None:
     assert "route=/v1/scores method=POST status=200" in log
     assert "route=unmatched method=GET status=404" in log
     for never in (SECRET, "c0777", "c0778", KEY, "customers/"):
-        assert never not in log.replace("route=/v1/customers/{id} ", "")
+        assert never not in without_ids(log).replace("route=/v1/customers/{id} ", "")
     assert "Traceback" not in log
 
 
