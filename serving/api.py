@@ -43,6 +43,15 @@ ROUTES: Mapping[str, Mapping[str, str | None]] = {
 """Path -> method -> the scope that a key needs for it, None: no key. What is not here is 404, before
 anything else sees it."""
 
+QUERIES: Mapping[str, tuple[str, ...]] = {
+    "/v1/scores.arrow": ("targets",),
+    "/v1/changes": ("since", "limit", "of"),
+    "/v1/decisions/{id}": ("approved",),
+    "/v1/customers/{id}": ("source",),
+}
+"""Path -> the names that its query may hold. Any other name is refused where a key is needed: who sends
+`?preview=true` must not be given a decision that counts."""
+
 SUNSET: Mapping[str, datetime] = {}
 """Path -> when it ends, six months or more ahead: its answers say so in a `Sunset` header (RFC 8594) from the
 day on which it is put here. Empty: nothing ends."""

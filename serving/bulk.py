@@ -67,7 +67,7 @@ class Bulk:
     ) -> Answer:
         """Of a route among ROUTES."""
         if route == SCORES:
-            wanted = split_names(query_of(scope, ("targets",)).get("targets"), "targets")
+            wanted = split_names(query_of(scope).get("targets"), "targets")
             sent = await body(headers, receive, arrow.STREAM, arrow.MAX_BODY)
             return await self._scores.do(partial(self._scored, sent, wanted, request_id))
         if route == JOBS:
@@ -104,7 +104,7 @@ class Bulk:
 
     def _changed(self, scope: Scope, request_id: str) -> Answer:
         arrow.arrow()
-        given = query_of(scope, ("since", "limit", "of"))
+        given = query_of(scope)
         limit = whole_number(given.get("limit"), "limit", MOST_CHANGES, DEFAULT)
         of = split_names(given.get("of"), "of")
         return Answer(200, encode(self._changes.page(given.get("since"), limit, of, request_id)))

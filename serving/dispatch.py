@@ -31,6 +31,7 @@ from serving.incoming import (
     Scope,
     body,
     headers_of,
+    query_of,
     require_plain,
     route_of,
 )
@@ -123,6 +124,7 @@ class Dispatch:
                 key = self._key(headers)
                 client = key.client
                 self._admit(key, scope_needed)
+                query_of(scope)  # or a problem, before anything is done
                 ask = self._handlers.pretend if key.test else ask
                 if route == SCORES and self._settings.scores == "bentoml" and not key.test:
                     ask = self._ask_bentoml

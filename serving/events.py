@@ -47,7 +47,8 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=_NAME)]
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_ID, pattern=_TEXT)]
 Short = Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE, pattern=_NAME)]
 # Not Decimal: that reads 1_000 and digits of other scripts too.
-Amount = Annotated[str, Meta(max_length=64, pattern=_AMOUNT)] | int | float
+Digits = Annotated[str, Meta(max_length=64, pattern=_AMOUNT)]
+Amount = Digits | int | float
 Whole = Annotated[int, Meta(ge=0, le=10**9)]
 
 _COMMON = ("source", "id", "customer", "at")  # of every event, and no column of a row

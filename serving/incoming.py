@@ -51,11 +51,10 @@ def decision_of(scope: Scope) -> str:
 
 def approved_of(scope: Scope) -> bool:
     """Whether the query says that a person said yes: `?approved=true`. Problem 422 for another word."""
-    given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    words = {word for name, word in given if name == "approved"}
-    if not words <= {"true", "false"} or len(words) > 1:
-        raise _unfit("$.query.approved", "expected true or false, once")
-    return "true" in words
+    word = query_of(scope).get("approved", "false")
+    if word not in ("true", "false"):
+        raise _unfit("$.query.approved", "expected true or false")
+    return word == "true"
 
 
 def job_of(scope: Scope) -> str:
@@ -64,12 +63,16 @@ def job_of(scope: Scope) -> str:
     return found[1] if found else ""
 
 
-def query_of(scope: Scope, known: Sequence[str]) -> dict[str, str]:
-    """What the query says, by name; Problem 422 for a name that is not known, or comes twice."""
+def query_of(scope: Scope) -> dict[str, str]:
+    """What the query says, by name; Problem 422 for a name that its route does not take, or that comes
+    twice."""
+    if not scope["query_string"]:
+        return {}
     given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    found = dict(given)
+    found, known = dict(given), api.QUERIES.get(route_of(scope), ())
     if len(given) > len(found) or not found.keys() <= set(known):
-        raise _unfit("$.query", f"expected only {', '.join(known)}, each once")
+        expected = f"expected only {', '.join(known)}, each once" if known else "this route takes none"
+        raise _unfit("$.query", expected)
     return found
 
 
@@ -100,13 +103,9 @@ def _unfit(path: str, expected: str) -> Problem:
 def customer_of(scope: Scope) -> Customer:
     """Whom the path names: a customer id, or another system's with `?source=`. Problem 422."""
     named: dict[str, str] = {"id": unquote(_raw(scope).removeprefix(_OF_CUSTOMER))}
-    given = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    if len(given) > 1 or any(name != "source" for name, _ in given):
-        raise Problem(
-            422, "invalid_request", "$.query: expected only `source`, once", [Offender("$.query", "source")]
-        )
+    given = query_of(scope)
     try:
-        customer: Customer = msgspec.convert(named | dict(given) if given else named["id"], Customer)
+        customer: Customer = msgspec.convert(named | given if given else named["id"], Customer)
     except msgspec.ValidationError as error:
         path, expected = bodies.worded(str(error))
         path = "$.query.source" if path == "$.source" else "$.path.id"

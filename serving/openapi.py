@@ -106,10 +106,8 @@ PROBLEMS: Mapping[int, str] = {
 
 # What stops a connection before its route is known may come from everywhere.
 ALWAYS = ("malformed_http", "head_timeout", "head_too_large", "overloaded", "internal")
-KEYED = ("unauthorized", "forbidden", "rate_limited", "settings")
-BODIED = (
-    "malformed_json", "body_timeout", "body_too_large", "unsupported_media_type", "invalid_request",
-)  # fmt: skip
+KEYED = ("unauthorized", "forbidden", "rate_limited", "settings", "invalid_request")
+BODIED = ("malformed_json", "body_timeout", "body_too_large", "unsupported_media_type")
 _CUSTOMER: Mapping[str, Parameter] = {
     "id": Parameter("path", "A customer id, percent-encoded.", Id),
     "source": Parameter("query", "If the id is another system's: which.", Name),
@@ -193,7 +191,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
                 _NAMES,
             ),
         },
-        problems=("invalid_request", *ROWS, *MODELS, *INBOX),
+        problems=(*ROWS, *MODELS, *INBOX),
         more="Where a page says `erased`, read everyone once more, and delete from a copy who is not there.",
     ),
     ("/v1/decisions", "post"): Operation(
@@ -232,7 +230,6 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             "not_found",
             "unknown_decision",
             "customer_erased",
-            "invalid_request",
             *ROWS,
             *MODELS,
             *LEDGER,
@@ -275,7 +272,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         CustomerAnswer,
         None,
         _CUSTOMER,
-        problems=("not_found", "unknown_customer", "invalid_request", *ROWS, *MODELS, *LEDGER, *INBOX),
+        problems=("not_found", "unknown_customer", *ROWS, *MODELS, *LEDGER, *INBOX),
     ),
     ("/v1/customers/{id}", "delete"): Operation(
         "Erase a customer, under all ids, from all that is kept; repeat it until `erased` or `unknown`",
@@ -283,7 +280,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
         None,
         _CUSTOMER,
         also=202,
-        problems=("not_found", "invalid_request", *INBOX, *STORAGE),
+        problems=("not_found", *INBOX, *STORAGE),
         more=_WRITER,
     ),
     ("/readyz", "get"): Operation(

@@ -17,13 +17,13 @@ from features.moments import iso
 from features.settings import Settings
 from serving.bodies import UNKNOWN_FIELD, Body, worded
 from serving.codes import OF_REPORTS, one_of
-from serving.events import Id, Short, odd_time
+from serving.events import MOST_MONEY, Digits, Id, Short, odd_time
 from serving.ledger_reports import Delivery, Late, Outcome, Reported, Status, Type
 from serving.problems import Problem
 
 MAX_REPORTS = 1000  # in one request
 MONEY = ("order", "refund")  # types whose value is money
-Money = Annotated[float, Meta(ge=0, le=1e12)]
+Money = Annotated[float, Meta(ge=0, le=MOST_MONEY)] | Digits  # as events take it
 Moment = Annotated[datetime, Meta(tz=True)]
 
 
@@ -222,8 +222,8 @@ class _Reports(Generic[R]):
 
     def _record(self, told: R) -> Delivery | Outcome:
         of = msgspec.structs.asdict(told)
-        if isinstance(told, OutcomeReport) and told.value is None:
-            of["value"] = 1.0
+        if isinstance(told, OutcomeReport):
+            of["value"] = 1.0 if told.value is None else float(told.value)
         return self._of(**of)
 
     def _read(self, raw: bytes, place: str, now: datetime) -> R | ReportRefused:
@@ -239,6 +239,8 @@ class _Reports(Generic[R]):
         except (msgspec.DecodeError, RecursionError):
             return self._refused(b"null", place, "expected text in Unicode, and less nesting")
         if isinstance(told, OutcomeReport):
+            if isinstance(told.value, str) and not 0 <= float(told.value) <= MOST_MONEY:
+                return self._refused(raw, place + ".value", f"expected an amount from 0 to {MOST_MONEY:,}")
             if told.type in MONEY and told.value is None:
                 return self._refused(raw, place + ".value", "expected an amount, of an order or refund")
             if (told.type == "refund") != (told.revises is not None):

@@ -81,7 +81,7 @@ class BulkSandbox:
     ) -> Answer:
         """As `Bulk.answer`."""
         if route == bulk.SCORES:
-            wanted = split_names(query_of(scope, ("targets",)).get("targets"), "targets")
+            wanted = split_names(query_of(scope).get("targets"), "targets")
             sent = await body(headers, receive, arrow.STREAM, arrow.MAX_BODY)
             return await asyncio.to_thread(self._scored, sent, wanted, request_id)
         if route == bulk.JOBS:
@@ -193,7 +193,7 @@ class BulkSandbox:
         return pa.table(columns).replace_schema_metadata({"propensity": json.dumps(about)})
 
     def _changes(self, scope: Scope, request_id: str) -> ChangesAnswer:
-        given = query_of(scope, ("since", "limit", "of"))
+        given = query_of(scope)
         limit = whole_number(given.get("limit"), "limit", MOST_CHANGES, bulk.DEFAULT)
         of, known = split_names(given.get("of"), "of"), (*TARGETS, *FIGURES)
         if not set(of or ()) <= set(known):

@@ -189,6 +189,15 @@ def test_version_1_only_grows() -> None:
     assert promised == now, f"the API grew: write it down\n{written(now)}"
 
 
+def test_a_query_may_hold_what_the_document_names() -> None:
+    """Else a caller is refused what he was told to send."""
+    told = {
+        route: tuple(n for n, one in operation.parameters.items() if one.place == "query")
+        for (route, _), operation in OPERATIONS.items()
+    }
+    assert {route: names for route, names in told.items() if names} == api.QUERIES
+
+
 def test_what_ends_says_so_six_months_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a client learns of the end on the day of it."""
     assert all(ends - clock() > timedelta(days=180) for ends in api.SUNSET.values())

@@ -28,8 +28,9 @@ from features.errors import NoBuild
 from features.moments import DAY
 from features.settings import Settings
 from serving import batch
-from serving.api import MAX_BODY, ROUTES, ScoreRequest
+from serving.api import MAX_BODY, QUERIES, ROUTES, ScoreRequest
 from serving.handlers import Handlers
+from serving.keys import Keys
 from serving.metrics import Metrics
 from serving.scores import Scorer
 
@@ -49,7 +50,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def service(home: Settings) -> Iterator[Running]:
+def key_for_tests(home: Settings) -> str:
+    secret, _ = Keys(home).add("builder", ["admin"], test=True)
+    return secret
+
+
+@pytest.fixture(scope="module")
+def service(home: Settings, key_for_tests: str) -> Iterator[Running]:
     with running(home, watched=True) as service:
         yield service
 
@@ -284,6 +291,24 @@ def test_an_unknown_route_and_a_wrong_method_are_problems_too(service: Running) 
     problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"
     problem(service.client.request("PROPFIND", "/readyz"), 405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("route", "method"), [(r, m) for r, methods in ROUTES.items() for m in methods if methods[m] is not None]
+)
+@pytest.mark.parametrize("test", [False, True])
+def test_a_query_that_nobody_reads_is_refused(
+    service: Running, key_for_tests: str, route: str, method: str, test: bool
+) -> None:
+    """Whoever sends `?preview=true` would be given a decision that counts against what a customer may get."""
+    key = {"authorization": f"Bearer {key_for_tests if test else KEY}"}
+    answer = service.client.request(method, route.replace("{id}", "a") + "?preview=true", headers=key)
+    if method == "HEAD":
+        assert answer.status_code == 422
+        return
+    told = problem(answer, 422, "invalid_request")
+    assert [one["path"] for one in told["errors"]] == ["$.query"]
+    assert all(name in told["detail"] for name in QUERIES.get(route, ["this route takes none"]))
 
 
 # What an operator sees.

@@ -101,16 +101,24 @@ def test_outcomes_are_told_of_every_decision_and_say_until_when_they_count(servi
             told | {"id": "o2", "type": "order"},
             told | {"id": "o3", "type": "click", "revises": "o1"},
             told | {"id": "r2", "type": "refund", "value": 5, "revises": "o9"},
+            told | {"id": "o1", "type": "order", "value": "20.00"},  # amounts as text, as events take them
+            told | {"id": "o4", "type": "order", "value": "-1"},
+            told | {"id": "o5", "type": "order", "value": "1,50"},
         ]
     }
-    order, refund, *failed = service.client.post("/v1/outcomes", json=body).json()["results"]
+    order, refund, *others = service.client.post("/v1/outcomes", json=body).json()["results"]
+    failed = [one for one in others if "error" in one]
+    (again,) = [one for one in others if one not in failed]
+    assert (again["status"], again["counted"]) == ("duplicate", 20)
     assert (order["status"], order["counts"], refund["counts"]) == ("accepted", True, True)
     assert (order["counted"], refund["counted"]) == (20, 20), "no more comes back than was paid"
     assert order["matures_at"] > order["window_end"] > decided["as_of"]
     assert [one["error"]["place"] for one in failed] == [
-        "$.outcomes[2].value", "$.outcomes[3].revises", "$.outcomes[4]"
+        "$.outcomes[2].value", "$.outcomes[3].revises", "$.outcomes[4]", "$.outcomes[6].value",
+        "$.outcomes[7].value",
     ]  # fmt: skip
     assert failed[2]["error"]["code"] == "report_conflict"
+    assert failed[4]["error"]["detail"] == "expected an amount in digits such as 12.50"
     problem(service.client.post("/v1/outcomes", json={"outcomes": []}), 422, "invalid_request")
 
 
