@@ -13,6 +13,7 @@ that an event is never written where nobody reads.
 Behind this module stand two stores with the same methods: `sqlite.py`, a file in the home, and `redis.py`.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from features.compute.builds import Build
 from features.errors import FeatureError, NoBuild, UsageError
-from features.files import locked
+from features.files import locked, write_atomically
 from features.moments import to_us
 from features.online.asked import Asked
 from features.online.audience import Audience
@@ -91,13 +92,14 @@ def publish(settings: Settings, build: Build, moment: datetime, again: bool = Fa
     """Make one snapshot the rows that readers see, and return its id; the same again changes nothing.
 
     again: also if it is withdrawn; a person must say so, for a person withdrew it.
-    Raises UsageError for one that is withdrawn, NoBuild if that moment was not built, FeatureError if the
-    snapshot is not what its build declares, or if what was read back is not what was written (readers then
-    keep the old rows), and OnlineUnavailable.
+    Raises UsageError for one that is withdrawn, or where another home publishes into that Redis, NoBuild if
+    that moment was not built, FeatureError if the snapshot is not what its build declares, or if what was
+    read back is not what was written (readers then keep the old rows), and OnlineUnavailable.
     """
     content = Content.of(settings, build, moment)
     sha256 = content.digest()
     with _writing(settings) as store:
+        store.claim(_home_of(settings))
         found = {kept.published.id: kept for kept in store.publications()}.get(content.id)
         if found is not None and found.turn is None:  # left by a publish that was interrupted
             store.drop([found.published.number])
@@ -365,6 +367,14 @@ def _writing(settings: Settings) -> "Iterator[SqliteStore | RedisStore]":
         store = _store(settings)
         store.prepare()
         yield store
+
+
+def _home_of(settings: Settings) -> str:
+    """The id of this home, made when it first publishes; a backup has it, so who restores one goes on."""
+    path = settings.home / "online" / "HOME"
+    if not path.exists():
+        write_atomically(path, secrets.token_hex(16).encode())
+    return path.read_text("ascii")
 
 
 def _digest(store: "SqliteStore | RedisStore", of: Published) -> str:

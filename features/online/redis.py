@@ -1,5 +1,6 @@
 """Packed rows in Redis: the store that several machines share, in a database of its own.
 
+propensity:home            which home publishes here
 propensity:pointer         number of the publication that readers see
 propensity:publications    hash: number -> JSON of what was published, and its turn (see sqlite.py)
 propensity:turn            the last turn
@@ -26,7 +27,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from features.errors import OnlineUnavailable, SettingsError
+from features.errors import OnlineUnavailable, SettingsError, UsageError
 from features.moments import from_us, to_us
 from features.online import scripts
 from features.online.packed import (
@@ -45,7 +46,7 @@ _KEYS = 1000  # ids in one script: well below the limit of Lua's stack
 _PAUSE = 4  # times the longest wait: after a failure, so long nobody waits for the server again
 
 _POINTER, _PUBLICATIONS = "propensity:pointer", "propensity:publications"
-_TURN = "propensity:turn"
+_TURN, _HOME = "propensity:turn", "propensity:home"
 
 
 @lru_cache(maxsize=8)
@@ -73,6 +74,17 @@ class RedisStore:
         """Make sure that the server answers, before anything is computed for it."""
         with self._writer() as client:
             client.ping()
+
+    def claim(self, home: str) -> None:
+        """Publish for that home from now on; UsageError where another one does, which would lose its rows."""
+        with self._writer() as client:
+            client.set(_HOME, home, nx=True)
+            if client.get(_HOME) != home.encode():
+                raise UsageError(
+                    f"{self.where} holds what another home published, and publishing there would take its "
+                    "place: set PROPENSITY_ONLINE to a database of this home's own. If that home is gone for "
+                    f"good, delete the key {_HOME} in Redis, and build again"
+                )
 
     def pointer(self) -> int | None:
         """The number of the publication that readers see."""

@@ -89,6 +89,9 @@ class SqliteStore:
             if connection.execute(of).fetchone() is None:  # of an older version
                 connection.execute("alter table publications add column last_delivery integer")
 
+    def claim(self, home: str) -> None:
+        """Nothing: the file lies in its home, and no other one can publish there."""
+
     def pointer(self) -> int | None:
         """The number of the publication that readers see. NoBuild if there is no file yet."""
         with self._reading() as connection:

@@ -12,7 +12,8 @@ import pytest
 from builds_by_hand import MOMENT, NAMES, MakeBuild, constant, weeks
 from servers import RedisServer, redis_server
 
-from features.errors import NoBuild, OnlineUnavailable, SettingsError
+from features.errors import NoBuild, OnlineUnavailable, SettingsError, UsageError
+from features.moments import DAY
 from features.online import PRESENT, OnlineRows, erase, publish
 from features.settings import Settings
 
@@ -233,3 +234,23 @@ def test_a_wrong_password_or_database_is_a_wrong_setting_and_no_outage(
             ask()
         assert SECRET not in str(error.value)
         assert "by themselves" not in str(error.value)
+
+
+def test_a_second_home_does_not_publish_over_the_first(
+    home: Settings, server: RedisServer, make_build: MakeBuild, tmp_path: Path
+) -> None:
+    """Else one wrong line of a test system's settings and every journey scores customers of another day."""
+    build = make_build(NAMES, {MOMENT: constant(1), MOMENT + DAY: constant(2)})
+    publish(home, build, MOMENT)
+    other = replace(home, home=tmp_path / "other")
+    with pytest.raises(UsageError, match=r"127.0.0.1.*another home.*delete the key propensity:home"):
+        publish(other, build, MOMENT + DAY)
+    rows = OnlineRows.open(home)
+    assert (rows.current().moment, rows.latest(["c000001"])[1].matrix[0, 0]) == (MOMENT, 1)
+    shutil.copytree(home.home, tmp_path / "restored")
+    publish(replace(home, home=tmp_path / "restored"), build, MOMENT + DAY)
+    with server.client() as client:
+        client.delete("propensity:home")
+    publish(other, build, MOMENT)
+    with pytest.raises(UsageError):
+        publish(home, build, MOMENT)
