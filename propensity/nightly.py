@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -71,39 +72,42 @@ def export(settings: Settings, to: Path, kind: Kind, force: bool = False, dry_ru
     told, silent = everyone.told_now(settings, published, Releases(settings))
     whole = everyone.table(settings, told)
     why = {name: failure.detail for name, failure in silent.items()}
-    name, chain = f"{told.moment:%Y-%m-%dT%H%M%SZ}-{kind}", list[str]()
-    if kind == "delta":
-        chain = _chain(to, _before(to, name, told.moment))
-        if len(chain) > DELTAS and not (to / name / MANIFEST).exists():
-            kind, name = "full", name.replace("-delta", "-full")
-    facts: dict[str, Any] = {
-        "format": FORMAT,
-        "kind": kind,
-        "as_of": iso(told.moment),
-        "features": published.id,
-        "models": dict(sorted(told.versions.items())),
-        "currency": shop_of(settings).currency,
-        "schema": [{"name": field.name, "type": str(field.type)} for field in whole.schema],
-        "previous": None,
-    }
-    tables = {"part": whole}
-    if kind == "delta":
-        then = _state(to, chain)
-        if then.schema.remove_metadata() != whole.schema.remove_metadata():
-            raise UsageError(
-                f"{chain[0]} in {to} has other columns than an export has now, since a model came or went: "
-                "make one with --full, which the next deltas follow"
-            )
-        facts["previous"] = {"name": chain[0], "sha256": sha256(to / chain[0] / MANIFEST)}
-        tables = {"part": everyone.changed(whole, then), "deleted": _ids(everyone.gone(whole, then))}
-    facts |= {"rows": len(tables["part"]), "deleted": len(tables.get("deleted", ()))}
-    if dry_run:
-        return Export(to / name, facts, why, False)
-    if kind == "delta" and (said := _said(to, name, chain[0], facts)) is not None:
-        return Export(to / said, _manifest(to / said), why, False)
-    with written_to(to), locked(to / ".lock"):
+    # One at a time: what a delta was told from must be what is there once it is written. A delta makes no
+    # folder: in a new one there is nothing that it could follow.
+    alone = nullcontext() if dry_run or (kind == "delta" and not to.is_dir()) else locked(to / ".lock")
+    with written_to(to), alone:
+        name, chain = f"{told.moment:%Y-%m-%dT%H%M%SZ}-{kind}", list[str]()
+        if kind == "delta":
+            chain = _chain(to, _before(to, name, told.moment))
+            if len(chain) > DELTAS and not (to / name / MANIFEST).exists():
+                kind, name = "full", name.replace("-delta", "-full")
+        facts: dict[str, Any] = {
+            "format": FORMAT,
+            "kind": kind,
+            "as_of": iso(told.moment),
+            "features": published.id,
+            "models": dict(sorted(told.versions.items())),
+            "currency": shop_of(settings).currency,
+            "schema": [{"name": field.name, "type": str(field.type)} for field in whole.schema],
+            "previous": None,
+        }
+        tables = {"part": whole}
+        if kind == "delta":
+            then = _state(to, chain)
+            if then.schema.remove_metadata() != whole.schema.remove_metadata():
+                raise UsageError(
+                    f"{chain[0]} in {to} has other columns than an export has now, since a model came or "
+                    "went: make one with --full, which the next deltas follow"
+                )
+            facts["previous"] = {"name": chain[0], "sha256": sha256(to / chain[0] / MANIFEST)}
+            tables = {"part": everyone.changed(whole, then), "deleted": _ids(everyone.gone(whole, then))}
+        facts |= {"rows": len(tables["part"]), "deleted": len(tables.get("deleted", ()))}
+        if dry_run:
+            return Export(to / name, facts, why, False)
+        if kind == "delta" and (said := _said(to, name, chain[0], facts)) is not None:
+            return Export(to / said, _manifest(to / said), why, False)
         facts, written = _kept(to / name, facts, tables, force)
-    return Export(to / name, facts, why, written)
+        return Export(to / name, facts, why, written)
 
 
 def _said(to: Path, name: str, before: str, facts: Mapping[str, Any]) -> str | None:

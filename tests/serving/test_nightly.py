@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from two_days import CAME, CHANGED, FIRST, PEOPLE, SECOND, WENT, publish, score,
 
 from features.compute.builds import Build
 from features.errors import UsageError
-from features.files import sha256
+from features.files import locked, sha256
 from features.ingestion import erasure
 from features.moments import iso
 from features.settings import Settings
@@ -170,6 +171,22 @@ def test_killed_anywhere_there_is_no_manifest_and_the_next_run_makes_the_same_by
         assert {n: b for n, b in files(again.path).items() if not n.startswith(".")} == meant
         assert [one for one in out.iterdir() if one.name not in (FULL, ".lock")] == []
     assert killed >= 4
+
+
+def test_two_at_once_are_told_one_after_the_other(home: tuple[Settings, Build], tmp_path: Path) -> None:
+    """Else a delta follows what another export has just replaced, and the warehouse is stuck until --full."""
+    settings, build = home
+    out = tmp_path / "out"
+    first = export(settings, out, "full").path / "manifest.json"
+    publish(settings, build, SECOND)
+    with ThreadPoolExecutor() as pool:
+        with locked(out / ".lock"):
+            delta = pool.submit(export, settings, out, "delta")
+            with pytest.raises(TimeoutError):
+                delta.result(1)
+            first.write_text(first.read_text("utf-8") + "\n", "utf-8")  # as who replaces it does
+        follows = delta.result().manifest["previous"]
+    assert follows == {"name": FULL, "sha256": sha256(first)}
 
 
 def test_who_is_erased_is_in_no_export_made_since_and_the_next_delta_says_whom_to_delete(
