@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -69,6 +69,14 @@ def release(
     )
     tiny_model(folder / f"{name}-{version}", name, version, seed, features=features)
     return releases.publish(settings, folder / f"{name}-{version}", name, version)
+
+
+def until(holds: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until it holds; how long that takes is for the benchmark."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.05)
 
 
 def without_ids(text: str) -> str:

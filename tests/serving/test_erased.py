@@ -1,8 +1,7 @@
 """Who is erased while the service runs: a real person of the log, of events, of decisions, of online rows."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from deliveries import deliver, identity, order
-from running import Running, release, running, settings_of
+from running import Running, release, running, settings_of, until
 
 from features import online
 from features.compute.engine import build
@@ -85,13 +84,6 @@ def scored(service: Running, *customers: Any) -> list[str]:
     """`known_at` of each customer's scores, or the code of the error."""
     results = service.scores(*customers).json()["results"]
     return [result["error"]["code"] if "error" in result else result["known_at"] for result in results]
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
 
 
 def holding(home: Settings, text: str) -> list[str]:

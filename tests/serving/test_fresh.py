@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from logs import TODAY, empty_shop, real_data
 from numpy.typing import NDArray
-from running import Running, release, running
+from running import Running, release, running, until
 from servers import RedisServer, redis_server
 
 from features import duck, fresh, online
@@ -181,14 +181,6 @@ def tell(settings: Settings, events: Sequence[dict[str, Any]]) -> list[EventAnsw
     answers = [answer for answer in told.results if isinstance(answer, EventAnswer)]
     assert len(answers) == len(events)
     return answers
-
-
-def until(holds: Callable[[], bool], seconds: float = 90) -> None:
-    """Wait until it holds; how long that takes is for the benchmark."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
 
 
 def feature(settings: Settings, customer: str, name: str) -> float:

@@ -6,13 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from running import ROOT, Running, environment, release, running, settings_of, small_build
+from running import ROOT, Running, environment, release, running, settings_of, small_build, until
 from tiny import TINY_MOMENT, tiny_value
 
 from features import online
@@ -72,15 +72,6 @@ def two(tmp_path: Path) -> tuple[Settings, Settings, Path]:
     return there, other(there, tmp_path), store
 
 
-def until(holds: Callable[[], bool]) -> bool:
-    """Whether it comes to hold within the seconds in which a store is looked at anew."""
-    for _ in range(100):
-        if holds():
-            return True
-        time.sleep(0.1 * mirror.EVERY / 5)
-    return False
-
-
 def version_of(service: Running) -> str:
     answered = service.scores("c0001", targets=["churn_28d"]).json()["results"][0]["scores"][0]
     return str(answered["model_version"])
@@ -92,10 +83,10 @@ def test_a_bento_serves_what_is_in_the_store_and_follows_it(home: Settings, bent
         assert bento.scores("c0001").json()["results"] == service.scores("c0001").json()["results"]
     releases.publish(home, home.home / "releases" / "churn_28d" / "2", "churn_28d", "2")
     mirror.push(home, "churn_28d", "2")
-    assert until(lambda: version_of(bento) == "2")
+    until(lambda: version_of(bento) == "2")
     releases.publish(home, home.home / "releases" / "churn_28d" / "1", "churn_28d", "1")
     mirror.push(home, "churn_28d", "1")
-    assert until(lambda: version_of(bento) == "1"), "and back"
+    until(lambda: version_of(bento) == "1")  # and back
 
 
 def test_what_is_damaged_in_the_store_is_not_followed(home: Settings, tmp_path: Path) -> None:
@@ -195,7 +186,7 @@ def test_what_is_damaged_in_the_store_is_told_by_a_host_that_has_none_and_mended
         assert mirror.lacks(there, "churn_28d", "1")
         assert mirror.push(there, "churn_28d", "1")
         shutil.rmtree(store / "uplift")
-        assert until(lambda: service.client.get("/readyz").json()["refused"] == [])
+        until(lambda: service.client.get("/readyz").json()["refused"] == [])
         assert version_of(service) == "1"
         metrics = service.client.get("/metrics").text
         for name in ("churn_28d", "uplift", "repurchase_28d"):
@@ -218,10 +209,10 @@ def test_what_is_damaged_on_a_host_that_follows_the_store_is_fetched_anew(
             (folder / "booster-0.txt").unlink()
         else:
             shutil.rmtree(folder)
-        assert until(lambda: {path.name: path.read_bytes() for path in folder.glob("*")} == before)
-        assert until(lambda: service.client.get("/readyz").json()["refused"] == [])
+        until(lambda: {path.name: path.read_bytes() for path in folder.glob("*")} == before)
+        until(lambda: service.client.get("/readyz").json()["refused"] == [])
         assert version_of(service) == "1"
-        assert until(lambda: "release of churn_28d followed from the store" in service.log)
+        until(lambda: "release of churn_28d followed from the store" in service.log)
     fetched = list[str]()
     monkeypatch.setattr(releases, "publish", lambda *of, **by: fetched.append(of[2]))
     assert mirror.pull(here) == fetched == [], "looked at again, nothing is fetched"
@@ -317,14 +308,14 @@ def test_arrays_of_another_type_in_the_store_end_no_answer_and_no_following(
     with running(here, watched=True, PROPENSITY_RELEASES=str(store)) as service:
         shutil.copytree(folder, store / "value" / "1")
         (store / "value" / "CURRENT").write_text("1")
-        assert until(lambda: service.client.get("/readyz").json()["refused"] != [])
+        until(lambda: service.client.get("/readyz").json()["refused"] != [])
         (told,) = service.client.get("/readyz").json()["refused"]
         assert (told["name"], told["error"]["code"]) == ("value", "release_corrupt")
         release(there, tmp_path, small_build(there), "churn_28d", "2", 1)
         mirror.push(there, "churn_28d", "2")
-        assert until(lambda: version_of(service) == "2")
+        until(lambda: version_of(service) == "2")
         shutil.rmtree(store / "value")
-        assert until(lambda: service.client.get("/readyz").json()["refused"] == [])
+        until(lambda: service.client.get("/readyz").json()["refused"] == [])
 
 
 def test_an_error_that_nobody_expected_is_told_with_its_place_and_ends_no_following(
@@ -360,11 +351,11 @@ def test_a_host_that_could_not_read_the_store_is_not_ready_until_it_has(
         assert "releases cannot be followed from the store" in service.log
         if not address:
             store.mkdir()  # there, and nothing was promoted yet: the shop may decide by its policies alone
-            assert until(lambda: service.client.get("/readyz").status_code == 200)
+            until(lambda: service.client.get("/readyz").status_code == 200)
             assert [of["code"] for of in service.client.get("/readyz").json()["missing"]] == ["no_release"]
             store.rmdir()
             aside.rename(store)
-            assert until(lambda: service.client.get("/readyz").json()["missing"] == [])
+            until(lambda: service.client.get("/readyz").json()["missing"] == [])
             assert version_of(service) == "1"
             store.rename(aside)
             assert service.client.get("/readyz").status_code == 200

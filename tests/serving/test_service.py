@@ -19,6 +19,7 @@ from running import (
     running,
     settings_of,
     small_build,
+    until,
     without_ids,
 )
 from tiny import TINY_FEATURES, TINY_MOMENT
@@ -50,15 +51,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def key_for_tests(home: Settings) -> str:
-    secret, _ = Keys(home).add("builder", ["admin"], test=True)
-    return secret
+def service(home: Settings) -> Iterator[Running]:
+    with running(home, watched=True) as service:
+        yield service
 
 
 @pytest.fixture(scope="module")
-def service(home: Settings, key_for_tests: str) -> Iterator[Running]:
-    with running(home, watched=True) as service:
-        yield service
+def key_for_tests(home: Settings, service: Running) -> str:
+    secret, _ = Keys(home).add("builder", ["admin"], test=True)
+    sent = {"authorization": f"Bearer {secret}"}
+    until(lambda: service.client.get("/v1/models", headers=sent).status_code == 200)
+    return secret
 
 
 def problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:

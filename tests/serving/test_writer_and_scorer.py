@@ -4,14 +4,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import pytest
 from logs import TODAY
-from running import ROOT, Running, environment, release, running, settings_of
+from running import ROOT, Running, environment, release, running, settings_of, until
 from servers import RedisServer
 from servers_postgres import PostgresServer
 from test_fresh import subset
@@ -107,13 +107,6 @@ def sendable(host: Running, decided: dict[str, Any]) -> tuple[bool, str | None]:
 
 def outcome(id: str, decided: dict[str, Any], type: str) -> dict[str, Any]:
     return {"source": "desk", "id": id, "decision_id": decided["decision_id"], "type": type, "at": iso(TODAY)}
-
-
-def until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.05)
 
 
 def refused(answer: httpx.Response) -> bool:
