@@ -19,6 +19,7 @@ T = TypeVar("T")
 BURST = 2.0  # seconds' worth of a client's rate that may come at once
 QUEUE = 64  # requests in a line; a longer one is answered too late for most callers
 LATE = 0.1  # seconds that the event loop may be behind, twice in a row: once is a pause, not a load
+WORK = LATE / 2  # seconds of CPU that the process took meanwhile: else the machine had no time for it
 BEAT = 0.05  # seconds between two looks at it
 TOO_MUCH = "more is asked than this process can answer in time"
 
@@ -53,13 +54,14 @@ class Load:
     def start(self) -> None:
         """Begin to watch the event loop that runs."""
         loop = asyncio.get_running_loop()
-        due, late_before = loop.time() + BEAT, False
+        due, late_before, spent = loop.time() + BEAT, False, time.process_time()
 
         def beat() -> None:
-            nonlocal due, late_before
-            late = loop.time() - due > LATE
+            nonlocal due, late_before, spent
+            worked = time.process_time() - spent
+            late = loop.time() - due > LATE and worked > WORK
             self._busy, late_before = late and late_before, late
-            due = loop.time() + BEAT
+            due, spent = loop.time() + BEAT, spent + worked
             self._beat = loop.call_at(due, beat)
 
         self._beat = loop.call_at(due, beat)
@@ -70,7 +72,7 @@ class Load:
             self._beat.cancel()
 
     def admit(self) -> None:
-        """Problem 429 if what came before keeps the event loop busy for longer than a caller should wait."""
+        """Problem 429 if what came before keeps the event loop at work longer than callers should wait."""
         if self._busy:
             raise refusal("overloaded", TOO_MUCH, 1)
 
