@@ -1,5 +1,6 @@
 """Shared fixtures: a home with the real log, an empty one, a Redis and a PostgreSQL server."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -62,6 +63,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """By LONGEST; all others stay as they are collected."""
     order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays until the end: looking for garbage among it, again and again, finds none."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
