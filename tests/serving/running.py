@@ -1,5 +1,6 @@
 """The real service in a process of its own, over a small home; for tests that ask it over HTTP."""
 
+import json
 import os
 import re
 import signal
@@ -10,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -26,6 +28,8 @@ from serving import releases
 from serving.cards import FeatureCard
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = timedelta(seconds=30)  # with a store; a busy machine is no fault of it
+LONG = 120  # seconds for what a process does at once, where nothing else takes the machine
 KEY = "a-key-for-tests-only"
 KEYS = f"tests:{KEY},ops:another-key-for-tests"
 CUSTOMERS = [f"c{i:04}" for i in range(1_200)]
@@ -46,7 +50,7 @@ print("IMPORTED", *sorted(sys.modules), file=sys.stderr)
 
 def settings_of(home: Path, as_of: datetime = TINY_MOMENT) -> Settings:
     """Settings of that home, with a shop and one key."""
-    return Settings(home=home, as_of=as_of, api_keys={"tests": KEY})
+    return Settings(home=home, as_of=as_of, api_keys={"tests": KEY}, online_timeout=PATIENCE)
 
 
 def small_build(
@@ -71,12 +75,18 @@ def release(
     return releases.publish(settings, folder / f"{name}-{version}", name, version)
 
 
-def until(holds: Callable[[], object], seconds: float = 120) -> None:
+def until(holds: Callable[[], object], seconds: float = LONG) -> None:
     """Wait until it holds; how long that takes is for the benchmark."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come about"
         time.sleep(0.05)
+
+
+def audited(home: Path) -> list[dict[str, Any]]:
+    """All lines of the audit of that home: a file a month, so at the turn of one there are two."""
+    files = sorted((home / "audit").glob("*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
 
 
 def without_ids(text: str) -> str:
@@ -99,7 +109,7 @@ class Running:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Its exit code after that signal."""
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(LONG)
 
     def scores(self, *customers: object, **more: object) -> httpx.Response:
         """POST /v1/scores."""
@@ -135,19 +145,19 @@ def _started(settings: Settings, command: Sequence[str], env: Mapping[str, str])
             stderr=subprocess.STDOUT,
         )
     client = httpx.Client(
-        base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {KEY}"}, timeout=30
+        base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {KEY}"}, timeout=LONG
     )
     try:
         _wait(process, client, log_file)
         yield Running(process, client, log_file)
         if process.poll() is None:
             process.terminate()
-        assert process.wait(30) == 0, log_file.read_text("utf-8")
+        assert process.wait(LONG) == 0, log_file.read_text("utf-8")
     finally:
         client.close()
         if process.poll() is None:
             process.kill()
-            process.wait(30)
+            process.wait(LONG)
 
 
 def environment(settings: Settings, port: int, keys: str = KEYS) -> dict[str, str]:
@@ -160,6 +170,7 @@ def environment(settings: Settings, port: int, keys: str = KEYS) -> dict[str, st
         "PROPENSITY_AS_OF": iso(settings.now()),
         "PROPENSITY_API_KEYS": keys,
         "PROPENSITY_PORT": str(port),
+        "PROPENSITY_ONLINE_TIMEOUT_MS": f"{PATIENCE // timedelta(milliseconds=1)}",
         "BENTOML_HOME": str(settings.home.parent / "bentoml"),
         "PYTHONPATH": str(ROOT),
     }
@@ -173,7 +184,8 @@ def free_port() -> int:
 
 
 def _wait(process: subprocess.Popen[bytes], client: httpx.Client, log_file: Path) -> None:
-    for _ in range(600):
+    end = time.monotonic() + LONG
+    while time.monotonic() < end:
         if process.poll() is not None:
             raise AssertionError(
                 f"the service ended with {process.returncode}: {log_file.read_text('utf-8')}"

@@ -1,6 +1,5 @@
 """Who is erased while the service runs: a real person of the log, of events, of decisions, of online rows."""
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from deliveries import deliver, identity, order
-from running import Running, release, running, settings_of, until
+from running import Running, audited, release, running, settings_of, until
 
 from features import online
 from features.compute.engine import build
@@ -171,8 +170,7 @@ def test_who_asks_over_http_has_her_erased_without_the_command_line(home: Settin
     assert service.stop() == 0
     assert holding(home, "zmbq") == []
     assert "zmbq" not in service.log
-    audits = (home.home / "audit").glob("*.jsonl")  # a file a day
-    lines = [json.loads(line) for file in audits for line in file.read_text("utf-8").splitlines()]
+    lines = audited(home.home)
     first, done = (
         next(line for line in lines if line["action"] == action)
         for action in ("DELETE /v1/customers/{id}", "erased as asked")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running import KEY, SERVE, Running, release, running, settings_of, small_build
+from running import KEY, LONG, SERVE, Running, audited, release, running, settings_of, small_build, until
 from tiny import TINY_MOMENT
 
 from features import online
@@ -45,7 +45,7 @@ def service(home: Settings) -> Iterator[Running]:
 
 
 def asked(service: Running, key: str, method: str = "GET", route: str = "/v1/models") -> httpx.Response:
-    with httpx.Client(base_url=service.client.base_url, timeout=30) as client:
+    with httpx.Client(base_url=service.client.base_url, timeout=LONG) as client:
         body = {"json": {}} if method == "POST" else {}
         return client.request(method, route, headers={"authorization": f"Bearer {key}"}, **body)
 
@@ -107,11 +107,13 @@ def test_a_revoked_key_opens_nothing_within_a_second(service: Running, home: Set
 
 def test_a_key_ends_by_itself(tmp_path: Path) -> None:
     keys = Keys(Settings(home=tmp_path))
-    secret, _ = keys.add("brief", ["score"], lasts=timedelta(milliseconds=50))
-    assert keys.of(digest_of(secret)) is not None
-    time.sleep(0.06)
-    assert keys.of(digest_of(secret)) is None
+    brief, _ = keys.add("brief", ["score"], lasts=timedelta(milliseconds=50))
+    until(lambda: keys.of(digest_of(brief)) is None)
     assert not keys.any()
+    others = Keys(Settings(home=tmp_path))  # what was read a moment ago is not read again at once
+    longer, _ = others.add("longer", ["score"], lasts=timedelta(hours=1))
+    assert others.of(digest_of(longer)) is not None, "a key that is to end is in force until then"
+    assert others.of(digest_of(brief)) is None
 
 
 def test_the_file_holds_no_key_and_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -205,15 +207,13 @@ def test_a_client_above_its_rate_is_told_when_to_come_back_and_others_are_not_sl
     service: Running, home: Settings
 ) -> None:
     """Else one journey's loop is everybody's outage."""
-    secret, _ = Keys(home).add("looping", ["score"], rate=2)
+    secret, _ = Keys(home).add("looping", ["score"], rate=0.2)  # above it, however slow this machine is
     assert seen(service, secret, 200)
-    answers = [asked(service, secret) for _ in range(8)]
-    refused = [a for a in answers if a.status_code == 429]
-    assert refused
-    assert refused[0].json()["code"] == "rate_limited"
-    assert int(refused[0].headers["retry-after"]) >= 1
+    refused = asked(service, secret)
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert int(refused.headers["retry-after"]) >= 1
     assert asked(service, KEY).status_code == 200
-    time.sleep(int(refused[-1].headers["retry-after"]))
+    time.sleep(int(refused.headers["retry-after"]))
     assert asked(service, secret).status_code == 200
 
 
@@ -224,7 +224,7 @@ def test_who_asks_more_than_can_wait_is_refused_and_who_was_let_in_is_answered(h
         body = {"customers": [f"c{i:04}" for i in range(1000)], "reasons": 10, "exact": True}
 
         def ask(_: int) -> httpx.Response:
-            with httpx.Client(base_url=service.client.base_url, timeout=60) as client:
+            with httpx.Client(base_url=service.client.base_url, timeout=LONG) as client:
                 return client.post("/v1/scores", json=body, headers={"authorization": f"Bearer {KEY}"})
 
         with ThreadPoolExecutor(12) as pool:
@@ -246,7 +246,7 @@ def test_who_asks_more_than_can_wait_is_refused_and_who_was_let_in_is_answered(h
             for _ in range(8):
                 pool.submit(insist)
             try:
-                stop = time.monotonic() + 30
+                stop = time.monotonic() + LONG
                 while service.client.post("/v1/scores", json=body, headers=mine).status_code != 429:
                     assert time.monotonic() < stop
                 started = time.monotonic()
@@ -264,13 +264,12 @@ def test_every_write_is_audited_without_a_customer(service: Running, home: Setti
         "channel": "web", "at": "2017-12-02T10:00:00Z",
     }  # fmt: skip
     answer = service.client.post("/v1/events", json={"events": [visit, visit | {"channel": ""}]})
-    audit = "".join(file.read_text() for file in (home.home / "audit").glob("*.jsonl"))  # a file a day
-    lines = [json.loads(line) for line in audit.splitlines()]
+    lines = audited(home.home)
     (line,) = [line for line in lines if line.get("request_id") == answer.json()["request_id"]]
     assert line["client"] == "tests"
     assert line["action"] == "POST /v1/events"
     assert line["outcomes"] == {"accepted": 1, "invalid_event": 1}
-    assert "Zoe" not in audit
+    assert "Zoe" not in json.dumps(lines)
     assert any(line["action"] == "keys add only-score: score" for line in lines)
 
 

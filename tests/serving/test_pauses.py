@@ -1,11 +1,11 @@
 """Pauses: in force in the next decision of every worker, with their reason, until they are ended."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from running import audited
 from test_decisions import Publish, decided, opened, publish, rejected, settings  # noqa: F401
 
 from features.errors import DecisionError, UsageError
@@ -122,6 +122,5 @@ def test_the_commands_pause_list_and_resume(tmp_path: Path) -> None:
     assert "resumed campaign_a" in run("resume", "campaign_a")
     assert "nothing is paused" in run("pause")
     assert "wrong price" in run("pause", "--all")
-    (audit,) = (tmp_path / "audit").glob("*.jsonl")
-    done = [json.loads(line)["action"] for line in audit.read_text("utf-8").splitlines()]
+    done = [line["action"] for line in audited(tmp_path)]
     assert done == ["pause campaign_a", "resume campaign_a"], "who stopped all marketing, and when?"

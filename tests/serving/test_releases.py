@@ -1,6 +1,5 @@
 """Releases: published whole, followed at once, and a broken one never serves."""
 
-import json
 import logging
 import shutil
 import time
@@ -9,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from running import audited
 from tiny import tiny_model, tiny_rows
 
 from features.errors import ReleaseCorrupt, ReleaseError, UsageError
@@ -60,8 +60,7 @@ def test_publishing_the_same_again_only_puts_it_in_force(tiny_settings, tiny_rel
     for _ in range(2):
         releases.publish(tiny_settings, folder_of(tiny_settings, "1"), "churn_28d", "1")
     assert releases.load(tiny_settings, "churn_28d").version == "1"
-    (audit,) = (tiny_settings.home / "audit").glob("*.jsonl")
-    actions = [json.loads(line)["action"] for line in audit.read_text("utf-8").splitlines()]
+    actions = [line["action"] for line in audited(tiny_settings.home)]
     assert actions == [f"release churn_28d {version}" for version in "121"], "who put it in force, and when?"
 
 

@@ -2,7 +2,6 @@
 
 # ruff: noqa: F811 (fixtures of another module are arguments)
 
-import json
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from builds_by_hand import write_build
-from running import KEY, running
+from running import KEY, audited, running
 from test_standing import USUAL, settings, tell  # noqa: F401
 from tiny import TINY_MOMENT
 
@@ -180,9 +179,7 @@ def test_who_says_yes_is_in_the_audit_and_the_customer_is_not(settings: Settings
         with Client(str(service.client.base_url), KEY) as client:
             yes = client.may_send(taken["decision_id"], approved=True)
         assert (yes.may_send, yes.route) == (True, "person")
-    (file,) = (settings.home / "audit").glob("*.jsonl")
-    lines = [json.loads(text) for text in file.read_text("utf-8").splitlines()]
-    (line,) = [one for one in lines if "outcomes" in one]
+    (line,) = [one for one in audited(settings.home) if "outcomes" in one]
     assert (line["client"], line["action"]) == ("tests", f"GET {path}?approved=true")
     assert (line["request_id"], line["outcomes"]) == (yes.request_id, {"may_send": 1})
 
