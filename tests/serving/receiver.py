@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+SLOW = 20  # seconds; no sender of the tests waits so long
 ROOT = Path(__file__).parents[2]
 # What README shows is what the tests verify with.
 (README,) = re.findall(
@@ -65,7 +66,7 @@ class Receiver:
 
     def _answer(self, handler: BaseHTTPRequestHandler, what: int | str) -> None:
         if what == "slow":
-            time.sleep(1.5)
+            time.sleep(SLOW)
             what = 204
         if what == "brief":
             time.sleep(0.05)
@@ -76,7 +77,7 @@ class Receiver:
             return
         if what == "drip":
             handler.wfile.write(b"HTTP/1.1 20")
-            for _ in range(30):
+            for _ in range(10 * SLOW):  # or until the sender gives up
                 time.sleep(0.1)
                 handler.wfile.write(b"0")
             return

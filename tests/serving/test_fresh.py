@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from logs import TODAY, empty_shop, real_data
 from numpy.typing import NDArray
-from running import Running, release, running, until
+from running import Running, release, running, settings_of, until
 from servers import RedisServer, redis_server
 
 from features import duck, fresh, online
@@ -95,8 +95,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         ).fetchall()
     everyone = [id for (id,) in rows]
     late = everyone[:8]
-    keys = {"tests": "a-key-for-tests-only"}
-    settings = Settings(home=folder / "home", as_of=TODAY, api_keys=keys)
+    settings = settings_of(folder / "home", TODAY)
     whole = replace(settings, home=folder / "whole")
     ingest(settings, folder=subset(folder / "cut", everyone, late))
     ingest(whole, folder=subset(folder / "full", everyone, []))
@@ -208,6 +207,14 @@ def companions(service: Running) -> list[int]:
     return found
 
 
+def sole_companion(*services: Running) -> int:
+    """The one that keeps their rows. Of two that start at once the other leaves as soon as it has looked."""
+    until(lambda: any(re.search(r"fresh rows ready in \d+\.\d s", service.log) for service in services))
+    until(lambda: len([pid for service in services for pid in companions(service)]) == 1)
+    (pid,) = [pid for service in services for pid in companions(service)]
+    return pid
+
+
 def copied(world: World, folder: Path, **of: Any) -> Settings:
     """A home of its own, with the same log, build and publication."""
     shutil.copytree(world.settings.home, folder / "home", ignore=shutil.ignore_patterns("inbox"))
@@ -269,15 +276,13 @@ def test_two_services_of_one_home_see_each_others_events_by_one_companion(world:
     assert after[0]["scores"] != before["scores"]
     until(lambda: "scores" in one.scores({"source": "web", "id": "42"}).json()["results"][0])
     assert one.scores(new).json()["results"][0]["known_at"] == iso(LATER)
-    assert len(companions(one) + companions(other)) == 1
+    assert sole_companion(one, other)
 
 
 def test_the_companion_says_when_it_is_ready_and_has_loaded_nothing_for_nobodys_use(pair: Pair) -> None:
     """The first event after a start waits for what is not loaded yet: pandas and scipy took half of it."""
     _, *services = pair
-    until(lambda: any(re.search(r"fresh rows ready in \d+\.\d s", service.log) for service in services))
-    (pid,) = [pid for service in services for pid in companions(service)]
-    loaded = Path(f"/proc/{pid}/maps").read_text()
+    loaded = Path(f"/proc/{sole_companion(*services)}/maps").read_text()
     assert "llvmlite" in loaded, "or this test could not fail"
     assert [name for name in ("/pandas/", "/scipy/") if name in loaded] == []
 
@@ -293,7 +298,7 @@ def test_an_operator_sees_how_long_events_wait_for_their_fresh_row(pair: Pair) -
         return float(line)
 
     until(lambda: [waits(service) for service in services] == [0, 0])
-    (pid,) = [pid for service in services for pid in companions(service)]
+    pid = sole_companion(*services)
     os.kill(pid, signal.SIGSTOP)
     try:
         post(services[0], [order("waits", "who waits")])
@@ -491,7 +496,7 @@ def test_a_redis_that_still_reads_what_it_saved_is_looked_at_again(
     monkeypatch.setattr(fresh, "CHECK", 0.05)
     customer = world.late[3]
     with redis_server(tmp_path) as server, server.client() as client, ThreadPoolExecutor(1) as pool:
-        settings = replace(copied(world, tmp_path), online=server.url, online_timeout=timedelta(seconds=30))
+        settings = replace(copied(world, tmp_path), online=server.url)
         online.publish(settings, Build.open(settings), TODAY)
         for number in range(5):  # while it reads, it answers after every two megabytes
             client.set(f"more-{number}", os.urandom(3 << 20))

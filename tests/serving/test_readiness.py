@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from running import SERVE, Running, release, running, settings_of, small_build
+from running import LONG, SERVE, Running, release, running, settings_of, small_build, until
 from servers_postgres import PostgresServer
 from tiny import TINY_FEATURES, TINY_MOMENT
 
@@ -20,7 +20,7 @@ from features.settings import Settings
 from serving.companion import Companion
 from serving.ledger import Ledger
 from serving.ledger_store import SERVICE_PATIENCE
-from serving.readiness import FRESH
+from serving.readiness import FRESH, PATIENCE
 
 # The superuser writes what nobody may write, but for these.
 WITHOUT_POWERS = (
@@ -45,7 +45,7 @@ def decide(service: Running, key: str) -> httpx.Response:
     return service.client.post("/v1/decisions", json={"customer": "c0001"}, headers=headers)
 
 
-def undecided(service: Running, within: float = 5) -> None:
+def undecided(service: Running, within: float = LONG) -> None:
     """Assert that scores are answered, that it is ready, and that it says why no decision is taken."""
     assert service.scores("c0001").status_code == 200
     deadline, missing = time.monotonic() + within, []
@@ -58,7 +58,7 @@ def undecided(service: Running, within: float = 5) -> None:
     assert f"{METRIC} 1.0" in service.client.get("/metrics").text
 
 
-def whole(service: Running, within: float = 20) -> None:
+def whole(service: Running, within: float = LONG) -> None:
     """Assert that it decides, and says so."""
     deadline = time.monotonic() + within
     ready: dict[str, Any] = {}
@@ -128,7 +128,7 @@ def test_a_server_that_does_not_answer_holds_no_probe_up(home: Settings) -> None
             for _ in range(3):
                 started = time.monotonic()
                 undecided(service, 0.1)
-                assert time.monotonic() - started < 3, "two probes, and a request"
+                assert time.monotonic() - started < SERVICE_PATIENCE - 1, "two probes, and a request"
 
 
 @pytest.mark.parametrize("away", [0, SERVICE_PATIENCE + 1])
@@ -137,20 +137,24 @@ def test_no_probe_tells_what_an_earlier_one_waited_for_in_vain(
 ) -> None:
     """Else the first probe after a quiet hour raises an alarm that has long been over, or keeps one back."""
 
-    def missing(service: Running) -> list[str]:
-        return [of["code"] for of in service.client.get("/readyz").json()["missing"]]
+    def missing(service: Running) -> list[tuple[str, str]]:
+        return [(of["code"], of["detail"]) for of in service.client.get("/readyz").json()["missing"]]
+
+    late = f"the ledger did not answer within {PATIENCE:g} s: look at its disk, or its server"
 
     with running(home, watched=True, PROPENSITY_LEDGER=postgres.new_database()) as service:
         whole(service)
         with postgres.frozen():
-            assert missing(service) == ["decision"]
+            assert missing(service) == [("decision", late)]
             time.sleep(away)  # until it fails; or it answers once the server goes on
         time.sleep(FRESH + 1)
         if away:
-            assert missing(service) == [], "it was away long ago"
+            # On a busy machine it may be late now: that is news, and what it failed of then is none.
+            assert missing(service) in ([], [("decision", late)]), "it was away long ago"
+            until(lambda: missing(service) == [])
         else:
             with postgres.frozen():
-                assert missing(service) == ["decision"], "it answered long ago"
+                assert missing(service) == [("decision", late)], "it answered long ago"
 
 
 def test_a_ledger_that_could_not_be_written_at_the_start_is_told_and_followed(home: Settings) -> None:
@@ -339,10 +343,7 @@ def test_the_companion_goes_on_once_its_disk_is_mended(home: Settings) -> None:
     try:
         time.sleep(1)
         inbox.unlink()
-        deadline = time.monotonic() + 60
-        while not fresh.watched(home):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: fresh.watched(home))
     finally:
         companion.stop()
     assert not fresh.watched(home)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from running import release, running, settings_of, small_build
+from running import release, running, settings_of, small_build, until
 from servers import redis_server
 from tiny import TINY_FEATURES, TINY_MOMENT
 
@@ -43,22 +43,19 @@ def test_a_redis_that_is_away_is_a_503_with_a_time_to_try_again_and_is_followed_
                     assert (asked.status_code, asked.json()["code"]) == (503, "online_unavailable")
                     assert asked.headers["retry-after"] == "1"
 
-            assert answers()
+            until(answers)  # a busy machine may take longer than Redis is given here
             server.freeze()
             started = time.perf_counter()
             for _ in range(10):
                 refused()
             assert time.perf_counter() - started < 30
             server.thaw()
-            deadline = time.monotonic() + 60
-            while not answers():
-                assert time.monotonic() < deadline, "the service does not go on"
-                time.sleep(0.1)
+            until(answers)
             server.stop()
             refused()
             server.start()
             online.publish(settings, build, TINY_MOMENT)
-            assert answers()
+            until(answers)
             assert "Traceback" not in service.log
 
 

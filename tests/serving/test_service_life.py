@@ -32,6 +32,7 @@ from running import (
     running,
     settings_of,
     small_build,
+    until,
 )
 from test_service import SECRET, decide, home, problem, service  # noqa: F401
 from tiny import TINY_FEATURES, TINY_MOMENT, tiny_rows
@@ -70,6 +71,7 @@ def test_a_caller_who_does_not_read_is_left_behind_when_it_stops(home: Settings)
         with suppress(TimeoutError):
             for _ in range(1_000):
                 connection.sendall(asked)
+        assert service.client.get("/livez").status_code == 200  # it was not at a standstill
         assert service.stop() == 0
         assert "Traceback" not in service.log
         assert re.search(r"route=/v1/scores method=POST status=499 .* client=tests", service.log)
@@ -80,10 +82,22 @@ def test_a_log_that_nobody_takes_any_more_keeps_nobody_from_scores(home: Setting
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+
+    def tells(end: int) -> None:
+        """Wait for the line of a request for scores, which is written once that is answered."""
+        came = bytearray()
+
+        def read() -> bool:
+            with suppress(BlockingIOError):
+                came.extend(os.read(end, 1 << 16))
+            return b"route=/v1/scores" in came
+
+        until(read)
+
     command = ("sh", "-c", 'exec "$0" -m propensity serve 2> "$1"', sys.executable, str(fifo))
     with running(home, command, watched=True) as service:
         assert service.scores("c0001").status_code == 200
-        assert b"route=/v1/scores" in os.read(reader, 1 << 16)
+        tells(reader)
         os.close(reader)
         for _ in range(3):  # at once, in the usual way, and on a connection of its own
             assert service.scores("c0001").status_code == 200
@@ -91,7 +105,7 @@ def test_a_log_that_nobody_takes_any_more_keeps_nobody_from_scores(home: Setting
             assert httpx.post(service.client.base_url.join("/v1/scores"), json={}).status_code == 401
         back = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
         assert service.scores("c0001").status_code == 200
-        assert b"route=/v1/scores" in os.read(back, 1 << 16)
+        tells(back)
     os.close(back)
 
 
