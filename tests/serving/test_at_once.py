@@ -74,6 +74,7 @@ def test_requests_that_nobody_waits_for_take_no_memory_and_are_answered_in_their
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
         connection.settimeout(20)
         connection.connect(("127.0.0.1", service.client.base_url.port or 0))
+        assert service.scores("c0001").status_code == 200  # what the first answer takes is taken
         before = memory(service)
         sending = threading.Thread(target=connection.sendall, args=(many,), daemon=True)
         sending.start()
@@ -133,8 +134,8 @@ def test_a_connection_is_kept_for_as_long_after_its_last_answer_as_after_its_fir
     with connected(service) as connection:
         for pause in (0.0, 2.5):
             time.sleep(pause)
+            last = time.monotonic()
             connection.sendall(known)
             assert answers(connection, 1)[0][0] == 200
-        last = time.monotonic()
         assert connection.recv(1) == b""  # closed by the other side
-        assert IDLE - 0.5 < time.monotonic() - last < IDLE + 2
+        assert IDLE - 0.5 < time.monotonic() - last < 3 * IDLE

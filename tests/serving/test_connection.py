@@ -10,13 +10,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from running import KEY, SERVE, Running, running
+from running import KEY, SERVE, Running, running, until
 from sockets import GOOD, JSON, MINE, START, answers, connected, memory, post, until_the_end
 from test_service import home, service  # noqa: F401
 
 from features.settings import Settings
 from serving.api import MAX_BODY
-from serving.connection import HEAD_SECONDS, KEEP_SECONDS, MAX_HEAD, MAX_HEADERS, SPARE_SECONDS
+from serving.connection import HEAD_SECONDS, KEEP_SECONDS, MAX_HEAD, MAX_HEADERS, SPARE, SPARE_SECONDS
 
 CHUNKED = START.replace(b"GET /livez", b"POST /v1/scores") + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -49,6 +49,7 @@ def refused(answer: bytes, status: int, code: str) -> None:
 )
 def test_a_head_without_an_end_is_refused_before_it_takes_memory(service: Running, head: bytes) -> None:
     """Else four connections and no key take the machine's memory."""
+    assert service.scores("c0001").status_code == 200  # what the first answer takes is taken
     before = memory(service)
     with ExitStack() as stack:
         connections = [stack.enter_context(connected(service)) for _ in range(4)]
@@ -182,6 +183,7 @@ def test_a_head_is_not_kept_back_where_a_caller_waits_for_it(service: Running) -
 
 def test_who_does_not_finish_is_not_waited_for(service: Running) -> None:
     """Silent connections cost a stranger nothing, and each holds one of the process's files."""
+    started, ended = time.monotonic(), list[float]()
     with ExitStack() as stack:
         silent, begun, trickled, idle, sends_on = (
             stack.enter_context(connected(service)) for _ in range(5)
@@ -191,9 +193,8 @@ def test_who_does_not_finish_is_not_waited_for(service: Running) -> None:
         length = b"Content-Length: 100000\r\n\r\n"
         sends_on.sendall(START.replace(b"GET /livez", b"POST /v1/scores") + length)  # 401, before the body
         trickled.sendall(START)
-        started, ended = time.monotonic(), []
         trickling = [trickled, sends_on]
-        while trickling and time.monotonic() - started < HEAD_SECONDS + 5:
+        while trickling and time.monotonic() - started < 2 * HEAD_SECONDS:
             for connection in tuple(trickling):
                 try:
                     connection.sendall(b"X")
@@ -202,11 +203,11 @@ def test_who_does_not_finish_is_not_waited_for(service: Running) -> None:
                     ended.append(time.monotonic() - started)
             time.sleep(0.2)
         assert not trickling
-        assert all(HEAD_SECONDS - 1 < seconds < HEAD_SECONDS + 3 for seconds in ended)
+        assert all(HEAD_SECONDS - 1 < seconds < 2 * HEAD_SECONDS for seconds in ended)
         assert until_the_end(silent) == b""
         refused(until_the_end(begun), 408, "head_timeout")
         assert until_the_end(idle).startswith(b"HTTP/1.1 200 ")
-        assert time.monotonic() - started < HEAD_SECONDS + 5
+        assert time.monotonic() - started < 2 * HEAD_SECONDS + 5
 
 
 def test_a_slow_answer_and_a_slow_body_are_not_cut_off(service: Running) -> None:
@@ -241,25 +242,32 @@ def test_connections_are_limited_and_those_that_are_open_are_served(home: Settin
     command = ("sh", "-c", 'ulimit -n 200; exec "$0" -c "$1"', sys.executable, SERVE)
     with running(home, command, watched=True) as service:
         assert service.client.get("/livez").status_code == 200
-        crowd = [connected(service) for _ in range(150)]
-        refused(until_the_end(crowd[-1]), 429, "overloaded")
+        files = Path(f"/proc/{service.process.pid}/fd")
+        few = len(list(files.iterdir())) + 20
         probed = b"/livez HTTP/1.1\r\nHost: x\r\n\r\n"
-        answers = []
         for _ in range(3):
-            time.sleep(SPARE_SECONDS + 0.5)  # who holds what is kept for probes loses it
-            crowd += [connected(service) for _ in range(4)]
-            with connected(service) as probe, connected(service) as other:
-                probe.sendall(b"GET " + probed)
-                answers.append(until_the_end(probe))
-                other.sendall(b"GET /" + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-                refused(until_the_end(other), 429, "overloaded")
-        assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers), "it would be started anew"
-        assert service.scores("c0001").status_code == 200
-        for connection in crowd:
-            connection.close()
-        time.sleep(0.2)
+            with ExitStack() as stack:  # a crowd anew: each of its connections is closed in time
+                crowd = [stack.enter_context(connected(service)) for _ in range(150)]
+                ended = [
+                    until_the_end(connection) for connection in crowd[100 + SPARE :]
+                ]  # 100: half of the files
+                told = [answer for answer in ended if answer]  # the others had the place of one that left
+                assert told
+                for answer in told:
+                    refused(answer, 429, "overloaded")
+                time.sleep(SPARE_SECONDS + 0.5)  # who holds what is kept for probes loses it
+                for _ in range(4):
+                    stack.enter_context(connected(service))
+                with connected(service) as probe:
+                    probe.sendall(b"GET " + probed)
+                    assert until_the_end(probe).startswith(b"HTTP/1.1 200 "), "it would be started anew"
+                with connected(service) as other:
+                    other.sendall(b"GET /" + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                    refused(until_the_end(other), 429, "overloaded")
+            until(lambda: len(list(files.iterdir())) <= few)  # it has seen that they left
+            assert service.scores("c0001").status_code == 200
         with connected(service) as later:
-            later.sendall(START + b"Connection: close\r\n\r\n")
+            later.sendall(START.replace(b"/livez", b"/") + b"Connection: close\r\n\r\n")
             assert until_the_end(later).startswith(b"HTTP/1.1 200 ")
 
 
