@@ -88,6 +88,6 @@ def postgres_server() -> Iterator[PostgresServer]:
     finally:
         process = running.get_postmaster_info().process
         process.send_signal(signal.SIGQUIT)  # at once: what it holds is deleted anyway
-        process.wait(30)
+        process.wait(120)
         running.cleanup()
         shutil.rmtree(folder)

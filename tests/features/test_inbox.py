@@ -133,7 +133,8 @@ def test_an_erased_customer_leaves_nothing_in_any_file(inbox: Inbox) -> None:
     assert inbox.people() == {"zoe-1987": 1, "c2": 1}
     inbox.erase(["zoe-1987"])
     left = b"".join(path.read_bytes() for path in inbox.folder.rglob("*") if path.is_file())
-    assert b"zoe" not in left
+    assert b"zoe-" not in left  # four bytes each: three also come about by chance, in a checksum
+    assert b"zoes" not in left
     assert len(inbox.rows(["c2"])) == 1
     assert inbox.accept([visit("2", "c2")], NOW) == [("duplicate", "c2")]
     inbox.erase([])
@@ -209,7 +210,7 @@ def test_several_processes_write_and_nothing_is_lost_or_twice(home: Settings, in
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(300)
         assert worker.exitcode == 0
     assert len(inbox.rows(["c1"])) == 90
     assert inbox.customers(0) == {"c1": 90}

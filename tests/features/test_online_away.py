@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 from builds_by_hand import MOMENT, NAMES, MakeBuild, constant, weeks
-from servers import RedisServer, redis_server
+from servers import LONG, RedisServer, redis_server
 
 from features.errors import NoBuild, OnlineUnavailable, SettingsError, UsageError
 from features.moments import DAY
 from features.online import PRESENT, OnlineRows, erase, publish
 from features.settings import Settings
 
-WAIT = timedelta(milliseconds=100)
+WAIT = timedelta(seconds=1)  # not less: a busy machine needs a part of it for an answer
 SECRET = "a-password-for-tests"
 
 
@@ -50,7 +50,7 @@ def test_a_server_that_stops_is_named_and_followed_when_it_is_back(
     rows = OnlineRows.open(home)
     assert rows.latest(["c000001"])[1].status[0] == PRESENT
     server.stop()
-    assert seconds_to_fail(rows) < 20 * WAIT.total_seconds()
+    assert seconds_to_fail(rows) < 5 * WAIT.total_seconds()
     with pytest.raises(OnlineUnavailable, match="127.0.0.1"):
         rows.current()
     with pytest.raises(OnlineUnavailable):
@@ -73,7 +73,8 @@ def test_a_server_that_freezes_costs_one_wait_and_not_one_a_request(
     times = [seconds_to_fail(rows) for _ in range(50)]
     assert sum(times) < 25 * WAIT.total_seconds()  # far less than 50 waits
     server.thaw()
-    for _ in range(100):
+    deadline = time.monotonic() + LONG
+    while time.monotonic() < deadline:
         try:
             read = rows.latest(["c000001"])[1]
         except OnlineUnavailable:

@@ -356,33 +356,33 @@ def _holds(home: Path, text: str) -> list[str]:
 @pytest.mark.parametrize("mended", ["no better", "accepted", "its reject is gone"])
 def test_an_erasure_finds_a_correction_that_names_another_customer(tmp_path: Path, mended: str) -> None:
     """A spreadsheet makes 241 of 000241: the row, its money and its record are still that person's."""
-    rows = "20;00241753;01.02.2024 10:00;77S7;0\n21;00241753;01.02.2024 11:00;100;0\n"
+    rows = "20;002417539753;01.02.2024 10:00;77S7;0\n21;002417539753;01.02.2024 11:00;100;0\n"
     rows += "22;00241999;01.02.2024 10:00;88S8;0\n"
     settings = write_shop(tmp_path, GERMAN, {"kasse.csv": RECEIPTS + rows}, "Europe/London", "EUR")
     bring_in(settings)
     path = tmp_path / "out.csv"
     rejects.export(settings, path)
     amount = "77x77" if mended == "no better" else "7777"
-    corrections = {"20": {"customer_id": "241753", "amount": amount}, "22": {"amount": "8888"}}
+    corrections = {"20": {"customer_id": "2417539753", "amount": amount}, "22": {"amount": "8888"}}
     _spreadsheet(path, corrections, "utf-8", ",")
     rejects.take_in(settings, path)
     taken = settings.home / "rejects" / "taken"
-    assert _holds(taken, "00241753"), "or this test could not fail"
+    assert _holds(taken, "002417539753"), "or this test could not fail"
     if mended == "its reject is gone":
         kept = RECEIPTS + "".join(f"{row}\n" for row in rows.splitlines() if "77S7" not in row)
         (tmp_path / "shop" / "kasse.csv").write_text(kept)
         bring_in(settings)
-    dry = erase(settings, "00241753", dry_run=True)
-    erase(settings, "00241753")
-    assert _holds(settings.home, "241753") == []
+    dry = erase(settings, "002417539753", dry_run=True)
+    erase(settings, "002417539753")
+    assert _holds(settings.home, "2417539753") == []
     assert Log.open(settings).damaged() == []
     assert (
         str({r["order_id"]: r["amount"] for r in Log.open(settings).read("orders").to_pylist()}["22"])
         == "88.88"
     )
-    assert (dry.removed["corrections"], erase(settings, "00241753").removed) == (1, {})
+    assert (dry.removed["corrections"], erase(settings, "002417539753").removed) == (1, {})
     assert not bring_in(settings).done.changed
-    assert _holds(settings.home, "241753") == []
+    assert _holds(settings.home, "2417539753") == []
 
 
 CANCELS = f"""[mapping.till]
