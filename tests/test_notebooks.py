@@ -40,7 +40,9 @@ def test_a_notebook_runs_from_the_first_cell_to_the_last(
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "commit notebooks without outputs"
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=path.parent)
+    # iopub: what a cell prints comes beside its end, and later where the machine is busy.
+    waits = {"timeout": 600, "startup_timeout": 300, "iopub_timeout": 300}
+    NotebookClient(notebook, kernel_name="python3", **waits).execute(cwd=path.parent)
     printed = [
         text for cell in notebook.cells for out in cell.get("outputs", []) for text in [out.get("text", "")]
     ]

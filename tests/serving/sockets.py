@@ -6,12 +6,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from running import KEY, Running
+from running import KEY, LONG, Running
 
 START = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
 
-def connected(service: Running, timeout: float = 20) -> socket.socket:
+def connected(service: Running, timeout: float = LONG) -> socket.socket:
     """A connection of our own to that service."""
     return socket.create_connection(("127.0.0.1", service.client.base_url.port or 0), timeout)
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from running import KEY, SERVE, Running, running, until
+from running import KEY, LONG, SERVE, Running, running, until
 from sockets import GOOD, JSON, MINE, START, answers, connected, memory, post, until_the_end
 from test_service import home, service  # noqa: F401
 
@@ -228,7 +228,7 @@ def test_a_slow_answer_and_a_slow_body_are_not_cut_off(service: Running) -> None
 @pytest.mark.parametrize("megabytes", [2, 5, 20])
 def test_a_body_that_is_much_too_large_is_told_so(service: Running, megabytes: int) -> None:
     """Python's own client sends all of a body before it reads: closing at once showed it a reset."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.client.base_url.port or 0, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", service.client.base_url.port or 0, timeout=LONG)
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     assert megabytes << 20 > MAX_BODY
     connection.request("POST", "/v1/scores", b" " * (megabytes << 20), headers)

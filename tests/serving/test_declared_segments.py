@@ -135,9 +135,9 @@ def test_an_export_is_a_file_of_the_members_and_leaves_a_line_without_them(shop:
     assert done.exit_code == 0, done.output
     assert out.read_text("utf-8").replace('"', "").split() == ["customer_id", "c0001", "c0002", "c0007"]
     assert "Consent and contact limits are not applied here" in done.output
-    (line,) = audited(shop.settings.home)
-    assert "segments export quiet" in line["action"]
-    assert "c0001" not in without_ids(json.dumps(line))
+    said = json.dumps(audited(shop.settings.home))
+    assert "segments export quiet" in said
+    assert "c0001" not in without_ids(said)
 
 
 def test_what_is_asked_wrongly_is_said(shop: Everyone) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from logs import TODAY, empty_shop, real_data
 from numpy.typing import NDArray
-from running import Running, release, running, settings_of, until
+from running import LONG, Running, release, running, settings_of, until
 from servers import RedisServer, redis_server
 
 from features import duck, fresh, online
@@ -354,7 +354,7 @@ def test_of_two_companions_that_start_together_one_leaves_as_it_should(tmp_path:
             command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_of(settings)
         ) as second:
             assert second.stderr is not None
-            assert (second.wait(60), second.stderr.read()) == (fresh.TAKEN, b"")
+            assert (second.wait(LONG), second.stderr.read()) == (fresh.TAKEN, b"")
 
 
 def test_a_killed_companion_is_replaced_and_no_event_is_lost_or_counted_twice(

@@ -3,13 +3,12 @@
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
 import pyarrow as pa
 import pytest
-from running import CUSTOMERS, KEY, free_port, release, running, settings_of, small_build
+from running import CUSTOMERS, KEY, LONG, free_port, release, running, settings_of, small_build, until
 from tiny import TINY_MOMENT
 
 from features import online
@@ -55,7 +54,7 @@ def test_many_are_scored_through_the_proxy(tmp_path: Path) -> None:
         )
         proxy = subprocess.Popen(["nginx", "-c", str(conf)], stdin=subprocess.DEVNULL)
         try:
-            until_it_listens(port)
+            until(lambda: listens(port))
             ids = [f"{id}-{'x' * 20}" for id in CUSTOMERS] * 80 + CUSTOMERS[:3]
             with Client(f"http://127.0.0.1:{port}", KEY) as client:
                 table: pa.Table = client.scores_arrow(ids)
@@ -65,14 +64,12 @@ def test_many_are_scored_through_the_proxy(tmp_path: Path) -> None:
             assert httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 403
         finally:
             proxy.terminate()
-            proxy.wait(30)
+            proxy.wait(LONG)
 
 
-def until_it_listens(port: int) -> None:
-    for _ in range(100):
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/livez")
-            return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail("the proxy does not listen")
+def listens(port: int) -> bool:
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/livez")
+        return True
+    except httpx.TransportError:
+        return False
