@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from builds_by_hand import write_build
 from logs import empty_shop, write_log
+from running import PATIENCE
 from servers import RedisServer
 from test_rounds import BANNER
 from tiny import TINY_MOMENT
@@ -47,7 +48,14 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     lines = [f"{line.split('=')[0]}= 0.0" if line.startswith(("holdout", "explore")) else line
              for line in text.splitlines()]  # fmt: skip
     (shop / "shop.toml").write_text("\n".join(lines), "utf-8")
-    settings = replace(Settings(), home=tmp_path / "home", shop=shop, as_of=TINY_MOMENT, online=where)
+    settings = replace(
+        Settings(),
+        home=tmp_path / "home",
+        shop=shop,
+        as_of=TINY_MOMENT,
+        online=where,
+        online_timeout=PATIENCE,
+    )
     agreed = [{"customer_id": id, "at": BEFORE, "known_at": BEFORE, "channel": "app", "purpose": "marketing",
                "status": "granted"} for id in IDS[::3]]  # fmt: skip
     joined = [{"customer_id": id, "at": BEFORE, "known_at": BEFORE, "kind": "group", "change": "joined",
@@ -84,11 +92,14 @@ def test_who_refuses_is_found_among_everyone_without_reading_everyone_again(shop
     assert made.channel == "app"
     with closing((context := DecisionContext.open(shop)).ledger):
         id = str(made.decision_id)
-        assert asked(context, id) == (True, None)
-        started = time.process_time()
-        assert asked(context, id) == (True, None)
-        assert time.process_time() - started < 0.1, "it took a fifth of a second, and 8 s of a million"
 
+        def took() -> float:
+            started = time.thread_time()
+            assert asked(context, id) == (True, None)
+            return time.thread_time() - started
+
+        first, *again = (took() for _ in range(6))
+        assert min(again) < first / 4, "it took a fifth of a second each time, and 8 s of a million"
         consent(context, 1, IDS[3], "withdrawn")
         assert asked(context, id) == (False, "no_consent")
         published = context.rows.current()

@@ -178,7 +178,7 @@ def test_doing_nothing_needs_no_person(settings: Settings, publish: Publish, lim
     publish()
     policy(settings, explore="1.0")
     limited("person_above = 0.01\n")
-    taken = [decided(settings, f"c{number:04}", preview=True) for number in range(30)]
+    taken = [decided(settings, f"c{number:04}", preview=True) for number in range(150)]  # each by a lot
     nothing = [one for one in taken if one.action == "nothing"]
     assert {one.route for one in nothing} == {"automatic"}
     assert max(one.expected_loss or 0.0 for one in nothing) > 0.01

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import ROOT, Running, environment, release, running, settings_of, small_build, until
+from running import LONG, ROOT, Running, environment, release, running, settings_of, small_build, until
 from tiny import TINY_MOMENT, tiny_value
 
 from features import online
@@ -141,8 +141,8 @@ def test_a_store_that_hangs_keeps_no_service_from_starting(
         assert (ready.status_code, ready.json()["refused"]) == (200, [])
         started = time.monotonic()
         service.process.terminate()
-        service.process.wait(30)
-        assert time.monotonic() - started < 15
+        service.process.wait(LONG)
+        assert time.monotonic() - started < 25, "who starts pods gives them half a minute"
 
 
 def test_what_is_damaged_in_the_store_is_told_by_a_host_that_has_none_and_mended_by_promoting_it_again(

@@ -5,12 +5,12 @@
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from logs import write_log
+from running import PATIENCE
 from servers import RedisServer
 from servers_postgres import PostgresServer
 from test_decisions import Publish, decided, declare, opened, publish, rejected, settings  # noqa: F401
@@ -27,7 +27,6 @@ from serving import offers, releases
 from serving.offers import Measured
 from serving.replays import replay
 
-PATIENCE = timedelta(seconds=30)  # a busy machine is no fault of the store's
 UNEQUAL = """
 ACTIONS += [
     replace(ACTIONS[0], name="large", incentive=5.0, redeem=0.01,

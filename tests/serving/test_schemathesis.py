@@ -9,7 +9,7 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from running import CUSTOMERS, KEY, Running, release, running, settings_of, small_build
+from running import CUSTOMERS, KEY, LONG, Running, release, running, settings_of, small_build
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from tiny import TINY_MOMENT
@@ -91,7 +91,7 @@ def test_every_answer_is_documented_and_none_is_a_fault(
     def holds(case: Any, keyed: int) -> None:
         headers = {"Authorization": f"Bearer {KEY}"} if keyed else {}
         answer = case.call_and_validate(
-            base_url=str(service.client.base_url), headers=headers, session=session, timeout=30,
+            base_url=str(service.client.base_url), headers=headers, session=session, timeout=LONG,
             excluded_checks=besides,
         )  # fmt: skip
         if answer.status_code >= 400:
